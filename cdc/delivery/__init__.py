@@ -1,0 +1,1 @@
+"""From dirty keys to operations and back to a settled outbox."""

@@ -1,0 +1,1 @@
+"""What stands in for a database and a CRM where none is configured."""

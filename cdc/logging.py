@@ -1,0 +1,1 @@
+"""Placeholder for the log set-up, written next."""

@@ -1,0 +1,1 @@
+"""Finding and marking what is out of step."""

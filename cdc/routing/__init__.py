@@ -1,0 +1,1 @@
+"""From a changed row to the keys that may be out of date. No I/O."""

@@ -1,0 +1,207 @@
+"""Feeds and profiles: what `feeds.toml` may say, as types.
+
+A profile is a folder with `feeds.toml` and `views.sql` (and `schema.sql`, `sample.sql` for the demo and the
+tests). Nothing in the program knows a table by name; a profile does.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from cdc.errors import ProfileError
+from cdc.resources import sql_dir
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+QualifiedName = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$")
+]
+
+
+class Lane(StrEnum):
+    """How urgent a dirty key is, most urgent first."""
+
+    LIVE = "live"  # leaves at once
+    ROLLUP = "rollup"  # gathers for some minutes
+    BULK = "bulk"  # backfill and repair: what the others leave
+    DAILY = "daily"  # only fields that may wait a day differ
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Watch(_Strict):
+    """A table whose changes make keys of a feed dirty.
+
+    Attributes:
+        key: the column that holds the feed's key, or several: each non-null one is a key.
+        lane: how urgent a change of this table is.
+    """
+
+    key: Name | tuple[Name, ...]
+    lane: Literal[Lane.LIVE, Lane.ROLLUP] = Lane.LIVE
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns, always as a tuple."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+
+class CrmField(_Strict):
+    """A custom field that a feed needs in the CRM, as `cdc setup --create-fields` makes it.
+
+    Attributes:
+        label: what people see; the CRM makes the API name from it.
+        type: the CRM's data type.
+        length: longest text, for types that have one.
+        unique: no two records may share a value.
+        values: the picklist.
+        lane: `daily` if a change of this field alone may wait a day.
+    """
+
+    label: Annotated[str, StringConstraints(min_length=1, max_length=25)]
+    type: Literal["text", "integer", "bigint", "double", "boolean", "date", "datetime", "picklist", "website"]
+    length: int | None = Field(default=None, ge=1, le=450)
+    unique: bool = False
+    values: tuple[str, ...] = ()
+    lane: Literal[Lane.DAILY] | None = None
+
+
+class Feed(_Strict):
+    """One kind of thing that is kept in step.
+
+    Attributes:
+        name: as in feeds.toml.
+        sink: `family.module`, such as `zoho.contacts`.
+        view: qualified name of the view that holds the truth.
+        key: the view's key column.
+        external_id: field that holds our record id in the CRM; None where the module can't have one.
+        once: the view's column with an event's identity: each is sent once and never updated. None for a feed of
+            records.
+        needs: feed whose record must be in the CRM first.
+        parent: the view's column with that record's id; required with `needs`.
+        gone: what happens to a delivered record that has left the view.
+        mandatory: fields that go into every operation because the CRM demands them.
+        withdraw_limit: withdrawals in an hour beyond which they are held for approval.
+        watch: tables by name, `public` where no schema is given.
+        fields: custom fields by API name.
+    """
+
+    name: str
+    sink: Annotated[str, StringConstraints(pattern=r"^[a-z]+\.[a-z]+$")]
+    view: QualifiedName
+    key: Name
+    external_id: Name | None = None
+    once: Name | None = None
+    needs: Name | None = None
+    parent: Name | None = None
+    gone: Literal["delete", "keep"] = "keep"
+    mandatory: tuple[Name, ...] = ()
+    withdraw_limit: int = Field(default=100, ge=0)
+    watch: dict[QualifiedName, Watch] = Field(min_length=1)
+    fields: dict[Name, CrmField] = {}
+
+    @property
+    def own_columns(self) -> frozenset[str]:
+        """View columns that steer delivery and are not fields of the CRM."""
+        return frozenset(c for c in (self.key, self.once, self.parent) if c is not None)
+
+    @property
+    def slow_fields(self) -> frozenset[str]:
+        """Fields whose change alone may wait for the daily lane."""
+        return frozenset(name for name, crm in self.fields.items() if crm.lane is Lane.DAILY)
+
+
+class Profile(_Strict):
+    """All feeds of one application, and where their files are."""
+
+    name: str
+    folder: Path
+    feeds: dict[str, Feed]
+
+    @property
+    def feeds_file(self) -> Path:
+        """Where this was read from."""
+        return self.folder / "feeds.toml"
+
+    def dependents(self, feed: str) -> tuple[Feed, ...]:
+        """Feeds whose records hang on records of `feed`."""
+        return tuple(f for f in self.feeds.values() if f.needs == feed)
+
+
+def qualified(name: str) -> str:
+    """Give a table or view name its schema: `public` unless it says otherwise."""
+    return name if "." in name else f"public.{name}"
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile: the name of a shipped one, or the path of a folder.
+
+    Raises:
+        ProfileError: if there is no such profile, or its feeds.toml doesn't hold together. The message names file,
+            feed and entry.
+    """
+    folder = Path(name) if "/" in name else sql_dir() / "profiles" / name
+    path = folder / "feeds.toml"
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = ", ".join(sorted(p.name for p in (sql_dir() / "profiles").iterdir() if p.is_dir()))
+        raise ProfileError(
+            f"no profile {name!r}: {path} does not exist",
+            fix=f"set CDC_PROFILE to one of: {shipped}; or to the path of a folder with a feeds.toml",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: not valid TOML: {error}") from None
+    return parse_profile(folder.name, folder, raw)
+
+
+def parse_profile(name: str, folder: Path, raw: Mapping[str, object]) -> Profile:
+    """Check what a feeds.toml says.
+
+    Raises:
+        ProfileError: with file, feed and entry.
+    """
+    path = folder / "feeds.toml"
+    feeds: dict[str, Feed] = {}
+    for feed_name, body in raw.items():
+        if not isinstance(body, dict):
+            raise ProfileError(f"{path}: [{feed_name}] must be a table", fix=f"write it as [{feed_name}]")
+        try:
+            feeds[feed_name] = Feed.model_validate({"name": feed_name, **body})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ProfileError(f"{path}: feed {feed_name}: {where}: {first['msg']}") from None
+    if not feeds:
+        raise ProfileError(f"{path}: no feeds", fix="add at least one [feed] table")
+    _check_references(path, feeds)
+    return Profile(name=name, folder=folder, feeds=feeds)
+
+
+def _check_references(path: Path, feeds: Mapping[str, Feed]) -> None:
+    for feed in feeds.values():
+        where = f"{path}: feed {feed.name}"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", feed.name):
+            raise ProfileError(f"{where}: a feed's name is lower case letters, digits and underscores")
+        if (feed.needs is None) != (feed.parent is None):
+            raise ProfileError(
+                f"{where}: needs and parent go together",
+                fix="name the view column that holds the parent's id",
+            )
+        if feed.needs is None:
+            continue
+        parent = feeds.get(feed.needs)
+        if parent is None or parent is feed:
+            raise ProfileError(f"{where}: needs = {feed.needs!r} is not another feed of this file")
+        if parent.needs is not None:
+            raise ProfileError(
+                f"{where}: needs = {feed.needs!r}, which itself needs {parent.needs!r}; one step is the limit"
+            )

@@ -1,0 +1,1 @@
+"""The source Postgres: preflight, set-up, slots, and the two transports that read them."""

@@ -1,0 +1,1 @@
+"""The cdc schema: outbox, journal, ledger, position, tokens, credits."""

@@ -1,0 +1,1 @@
+"""The bytes of logical replication: framing, pgoutput messages, packed keys. No I/O."""

@@ -1,0 +1,1 @@
+"""The outside systems that are kept in step. Nothing here imports `cdc`."""

@@ -1,0 +1,134 @@
+"""What every sink is asked and what it answers. Knows nothing of Postgres, feeds or lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from sinks.reasons import Reason
+
+FieldValue = str | int | float | bool | None
+"""A value as it goes into a request body. None clears the field."""
+
+
+class Action(StrEnum):
+    """What is to become of a record."""
+
+    CREATE = "create"  # it isn't there as far as we know: all fields
+    UPDATE = "update"  # it is there: changed fields only
+    WITHDRAW = "withdraw"  # it must not be there any longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing to do to one record.
+
+    Attributes:
+        record_id: our identity of the record, the same for ever (a user's id, an event's id).
+        fields: values by field API name; None clears. Empty for a withdrawal.
+        crm_id: the sink's id of the record, where known.
+        parent_crm_id: the sink's id of the record that this one hangs on.
+        uncertain: an earlier attempt may have been carried out; look before sending where a
+            repeat would make a second record.
+    """
+
+    record_id: str
+    action: Action
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
+    crm_id: str | None = None
+    parent_crm_id: str | None = None
+    uncertain: bool = False
+
+
+class Effect(StrEnum):
+    """What a delivery did to the sink."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    FOUND = "found"  # it was there already from an earlier attempt
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The sink holds the operation's result durably.
+
+    `effect` is CREATED for an update whose record had vanished in the sink and was made anew; such a
+    record holds only the fields that were sent, and the caller owes it the others.
+    """
+
+    record_id: str
+    crm_id: str | None
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The sink answered that it won't do this operation.
+
+    Attributes:
+        reason: from the closed registry.
+        field: API name of the field at fault, where the sink named one.
+        detail: the sink's own code and bounds, free of values.
+    """
+
+    record_id: str
+    reason: Reason
+    field: str | None = None
+    detail: str = ""
+
+
+Outcome = Delivered | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a feed's view, to be held against the sink's fields.
+
+    Attributes:
+        name: column name; also the sink's field API name or label.
+        type: Postgres type name as `format_type` prints it, such as `text` or `integer`.
+        values: distinct values found, for columns that go into a picklist; None if not looked up.
+        max_length: longest text found, None if not looked up.
+    """
+
+    name: str
+    type: str
+    values: frozenset[str] | None = None
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misfit:
+    """A column that the sink can't take as it is."""
+
+    column: str
+    reason: Reason
+    detail: str
+
+
+class Sink(Protocol):
+    """A module of an outside system that records are delivered to.
+
+    `deliver` takes at most `batch_size` operations. Withdrawals come in batches of their own. It returns one
+    outcome for each operation, in the same order. It raises `SinkError` when the call as a whole failed; then no
+    operation has an outcome, and with `maybe_applied` each of them may or may not have been carried out.
+
+    Repeating a delivery is safe: creates converge on `record_id` (by a unique field, or by looking when `uncertain`).
+    """
+
+    name: str
+    batch_size: int
+
+    async def fit(self, columns: Sequence[Column]) -> list[Misfit]:
+        """Compare a view's columns with the sink's field metadata, and remember how names map.
+
+        Must have been called once before `deliver`. An empty list means that all columns fit.
+        """
+        ...
+
+    async def deliver(self, operations: Sequence[Operation]) -> list[Outcome]:
+        """Carry the operations out; see the class for the contract."""
+        ...

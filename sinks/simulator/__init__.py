@@ -1,0 +1,1 @@
+"""A local Zoho CRM that is never kinder than the real one."""
