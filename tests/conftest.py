@@ -1,0 +1,57 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import psycopg
+import pytest
+
+from cdc.errors import ConfigError
+from tests.support.postgres import Database, choose_provider, fresh_database, serve
+
+Connect = Callable[..., Awaitable[psycopg.AsyncConnection[Any]]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose once, so that the workers of xdist, which inherit the environment, don't ask Docker again."""
+    if hasattr(config, "workerinput"):
+        return
+    try:
+        os.environ["CDC_TEST_POSTGRES"] = choose_provider()
+    except ConfigError:
+        os.environ.pop("CDC_TEST_POSTGRES", None)  # the tests that need it fail with the reason
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"postgres: {os.environ.get('CDC_TEST_POSTGRES', 'none; tests that need it will fail')}"
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A server with wal_level=logical, one for each worker: its superuser's connection string."""
+    with serve(choose_provider()) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def database(postgres_dsn: str) -> Iterator[Database]:
+    """A fresh database, dropped afterwards with its slots and everybody in it."""
+    with fresh_database(postgres_dsn) as made:
+        yield made
+
+
+@pytest.fixture
+async def connect(database: Database) -> AsyncIterator[Connect]:
+    """Open async autocommit connections to `database`; they are closed at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(**kwargs: Any) -> psycopg.AsyncConnection[Any]:
+            options = {"autocommit": True, **kwargs}
+            connection = await psycopg.AsyncConnection.connect(database.dsn, **options)
+            return await stack.enter_async_context(connection)
+
+        yield open_one
