@@ -33,7 +33,7 @@ create table cdc.outbox (
     detail          text,
     primary key (feed, key)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-create index outbox_due on cdc.outbox (feed, due_at) where parked_at is null;
+create index outbox_due on cdc.outbox (feed, lane, due_at) where parked_at is null;
 comment on table cdc.outbox is 'Dirty keys: records of a sink that may be out of date.';
 
 create table cdc.journal (
