@@ -1,7 +1,8 @@
 """Why a delivery failed: a closed registry.
 
-Free text can't be counted, alerted on or looked up in a runbook, so every failure is given one of these reasons. What is done
-about a reason (retry, pause, park) is decided in `cdc.delivery.policy`; this module says what it means and what helps.
+Free text can't be counted, alerted on or looked up in a runbook, so every failure is given one of these reasons. What
+is done about a reason (retry, pause, park) is decided in `cdc.delivery.policy`; this module says what it means and
+what helps.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Reason(Enum):
     REQUIRED_FIELD_MISSING = (
         Fault.DATA,
         "The CRM demands a field that this record leaves empty.",
-        "Give the column a fallback in the view, or fill it in the source; the record is retried when its data changes.",
+        "Give the column a fallback in the view, or fill it in the source; it is retried when its data changes.",
     )
     FIELD_TOO_LONG = (
         Fault.DATA,

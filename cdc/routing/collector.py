@@ -1,0 +1,341 @@
+"""Gathers the stream's row changes into groups: dirty keys for the outbox, entries for the journal, a position.
+
+One group is what one state transaction makes durable. A group may end in the middle of a transaction, so that memory
+doesn't grow with a transaction's size: in protocol 1 the rows between Begin and Commit are committed already. The
+position then says how many of the open transaction's changes are captured; when the stream is read again, that many
+are skipped. So capture is exactly-once, whatever the size of a transaction and wherever a crash falls.
+
+This is the hot path. `feed` does as little as it can for each row; keys are decoded once for each distinct packed
+row, when the group is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from cdc.errors import DecodeError
+from cdc.lsn import Lsn
+from cdc.routing.feeds import Lane
+from cdc.routing.router import Route
+from cdc.wire.journal import JournalRelation, begin_entry, tag
+from cdc.wire.messages import Begin, Commit, Message, Origin, Relation, Truncate, Type, time_of
+from cdc.wire.pgoutput import decode
+from cdc.wire.rows import Pack, compile_pack, unpack
+
+_INSERT: Final = ord("I")
+_UPDATE: Final = ord("U")
+_DELETE: Final = ord("D")
+_NEW: Final = ord("N")
+_OLD_MARKERS: Final = frozenset(b"KO")
+_URGENCY: Final = {Lane.LIVE: 0, Lane.ROLLUP: 1, Lane.DAILY: 2, Lane.BULK: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the stream is captured.
+
+    Attributes:
+        lsn: end of the last transaction that is captured whole.
+        open_lsn: commit LSN of a transaction captured in part, or None.
+        open_changes: how many of its row changes are captured.
+        commit_time: of the newest captured transaction, microseconds since 2000; None if there was none.
+    """
+
+    lsn: Lsn
+    open_lsn: Lsn | None = None
+    open_changes: int = 0
+    commit_time: int | None = None
+
+
+@dataclass(slots=True)
+class Dirty:
+    """A key that may be out of date, and since when."""
+
+    lane: Lane
+    first_lsn: Lsn
+    last_lsn: Lsn
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What one state transaction makes durable.
+
+    Attributes:
+        dirty: by feed and key.
+        truncated: feeds of which every known key is dirty.
+        entries: parts of the journal body.
+        relations: the tables that the entries name, by number.
+        changes: how many row changes.
+        transactions: commit LSN -> commit time (microseconds since 2000), in commit order.
+        progress: the position once this is durable.
+    """
+
+    dirty: Mapping[tuple[str, str], Dirty]
+    truncated: frozenset[str]
+    entries: list[bytes]
+    relations: Mapping[int, JournalRelation]
+    changes: int
+    transactions: Mapping[int, int]
+    progress: Progress
+
+
+@dataclass(slots=True, eq=False)
+class _Bound:
+    """A watched relation as the stream publishes it now, and what it gathered."""
+
+    number: int
+    route: Route
+    shape: tuple[str, ...]
+    pack: Pack
+    insert_tag: bytes
+    update_tag: bytes
+    old_tag: bytes
+    delete_tag: bytes
+    first: dict[bytes, int] = field(default_factory=dict)
+    last: dict[bytes, int] = field(default_factory=dict)
+
+
+class Collector:
+    """Takes pgoutput messages (protocol 1), gives groups.
+
+    Args:
+        routes: by qualified table name.
+        start: where capture stands; what lies at or below it is skipped when it comes again.
+    """
+
+    def __init__(self, routes: Mapping[str, Route], start: Progress) -> None:
+        self._routes = routes
+        self._progress = start
+        self._resume = start  # what a fresh stream skips
+        self._bound: dict[bytes, _Bound | None] = {}
+        self._bindings: list[_Bound] = []
+        self._entries: list[bytes] = []
+        self._transactions: dict[int, int] = {}
+        self._truncated: set[str] = set()
+        self._changes = 0
+        self._commit_lsn = 0
+        self._commit_time = 0
+        self._in_transaction = False
+        self._seen = 0  # row changes of the current transaction, skipped ones included
+        self._skip = 0  # of them, how many are still to be skipped
+        self._header_due = False
+
+    @property
+    def size(self) -> int:
+        """Row changes gathered and not yet taken."""
+        return self._changes
+
+    @property
+    def has_news(self) -> bool:
+        """True when taking a group would say something that isn't durable yet."""
+        return self._changes > 0 or bool(self._truncated)
+
+    @property
+    def in_transaction(self) -> bool:
+        """True between Begin and Commit."""
+        return self._in_transaction
+
+    @property
+    def progress(self) -> Progress:
+        """How far the stream has been read, durable or not."""
+        return self._progress
+
+    def advance(self, lsn: Lsn) -> None:
+        """Note that the server has nothing for us before `lsn` (a keepalive outside any transaction)."""
+        if not self._in_transaction and lsn > self._progress.lsn:
+            self._progress = replace(self._progress, lsn=lsn)
+
+    def feed(self, m: bytes, p: int = 0) -> None:
+        """Take one message, which begins at offset `p` of the frame `m` and ends with it.
+
+        Raises:
+            DecodeError: if it isn't a valid message. The group as gathered so far stays whole.
+            ProfileError: if a watched table is published without a column that its feeds need.
+        """
+        try:
+            kind = m[p]
+            if kind != _UPDATE and kind != _INSERT and kind != _DELETE:
+                self._control(m[p:])
+                return
+            try:
+                bound = self._bound[m[p + 1 : p + 5]]
+            except KeyError:
+                raise DecodeError("row change", p + 1, "a relation that was never described") from None
+            self._seen += 1
+            if self._skip:
+                self._skip -= 1
+                return
+            if bound is None:
+                return
+            marker = m[p + 5]
+            if marker == _NEW and kind != _DELETE:
+                packed, end = bound.pack(m, p + 6)
+                before = None
+            else:
+                before, packed, end = self._with_old(bound, m, p)
+        except IndexError:
+            raise DecodeError("row change", len(m) - p, "the message is cut short") from None
+        if end != len(m):
+            raise DecodeError("row change", end - p, f"{len(m) - end} bytes too many")
+        if not self._in_transaction:
+            raise DecodeError("row change", 0, "outside a transaction")
+        if self._header_due:
+            self._open()
+        lsn = self._commit_lsn
+        if before is not None and before != packed:
+            bound.first.setdefault(before, lsn)
+            bound.last[before] = lsn
+            self._entries += (bound.old_tag, before)
+        bound.first.setdefault(packed, lsn)
+        bound.last[packed] = lsn
+        self._entries += (
+            bound.update_tag if kind == _UPDATE else bound.insert_tag if kind == _INSERT else bound.delete_tag,
+            packed,
+        )
+        self._changes += 1
+
+    @staticmethod
+    def _with_old(bound: _Bound, m: bytes, p: int) -> tuple[bytes | None, bytes, int]:
+        """Pack an update that carries its old row, or a delete."""
+        if m[p + 5] not in _OLD_MARKERS:
+            raise DecodeError("row change", 5, "old or new row expected")
+        old, end = bound.pack(m, p + 6)
+        if m[p] == _DELETE:
+            return None, old, end
+        if m[p] != _UPDATE or m[end] != _NEW:
+            raise DecodeError("row change", end - p, "new row expected")
+        packed, end = bound.pack(m, end + 1)
+        return old, packed, end
+
+    def _open(self) -> None:
+        """Write the current transaction's header into the group."""
+        self._header_due = False
+        self._transactions[self._commit_lsn] = self._commit_time
+        self._entries.append(begin_entry(self._commit_lsn, self._commit_time))
+
+    def _control(self, message: bytes) -> None:
+        match decode(message):
+            case Begin() as begin:
+                self._begin(begin)
+            case Commit() as commit:
+                self._commit(commit)
+            case Relation() as relation:
+                self._bind(relation, message)
+            case Truncate() as truncate:
+                self._truncate(truncate)
+            case Origin() | Type() | Message():
+                pass  # nothing about keys
+            case other:
+                raise DecodeError(type(other).__name__, 0, "not asked for: the stream is protocol 1")
+
+    def _begin(self, begin: Begin) -> None:
+        if self._in_transaction:
+            raise DecodeError("Begin", 0, "inside a transaction")
+        self._in_transaction = True
+        self._header_due = True
+        self._commit_lsn, self._commit_time = begin.commit_lsn, begin.commit_time
+        self._seen = 0
+        self._skip = 0
+        if begin.commit_lsn < self._resume.lsn:
+            self._skip = 1 << 62  # captured whole before the restart
+        elif begin.commit_lsn == self._resume.open_lsn:
+            self._skip = self._resume.open_changes
+
+    def _commit(self, commit: Commit) -> None:
+        if not self._in_transaction or commit.commit_lsn != self._commit_lsn:
+            raise DecodeError("Commit", 2, "of a transaction that isn't open")
+        self._in_transaction = False
+        self._header_due = False
+        if commit.end_lsn > self._progress.lsn:
+            self._progress = Progress(commit.end_lsn, commit_time=commit.commit_time)
+
+    def _bind(self, relation: Relation, message: bytes) -> None:
+        oid = message[1:5]
+        route = self._routes.get(f"{relation.schema}.{relation.name}")
+        if route is None:
+            self._bound[oid] = None
+            return
+        shape = tuple(column.name for column in relation.columns)
+        known = self._bound.get(oid)
+        if known is not None and known.route is route and known.shape == shape:
+            return  # said again, as after every reconnect
+        number = len(self._bindings)
+        bound = _Bound(
+            number=number,
+            route=route,
+            shape=shape,
+            pack=compile_pack(len(shape), route.positions_in(relation)),
+            insert_tag=tag(b"I", number),
+            update_tag=tag(b"U", number),
+            old_tag=tag(b"O", number),
+            delete_tag=tag(b"D", number),
+        )
+        self._bindings.append(bound)
+        self._bound[oid] = bound
+
+    def _truncate(self, truncate: Truncate) -> None:
+        self._seen += 1
+        if self._skip:
+            self._skip -= 1
+            return
+        for oid in truncate.relations:
+            bound = self._bound.get(oid.to_bytes(4, "big"))
+            if bound is None:
+                continue
+            if self._header_due:
+                self._open()
+            self._entries.append(tag(b"T", bound.number))
+            self._truncated.update(target.feed for target in bound.route.targets)
+            self._changes += 1
+
+    def take(self) -> Group:
+        """Hand over what was gathered and begin a new group.
+
+        The caller makes the group durable before it acknowledges `group.progress.lsn`.
+        """
+        progress = self._progress
+        if self._in_transaction and self._skip == 0:
+            progress = Progress(progress.lsn, Lsn(self._commit_lsn), self._seen, self._commit_time)
+        used = [bound for bound in self._bindings if bound.last]
+        group = Group(
+            dirty=self._dirty(used),
+            truncated=frozenset(self._truncated),
+            entries=self._entries,
+            relations={b.number: JournalRelation(b.route.table, b.route.columns) for b in self._bindings},
+            changes=self._changes,
+            transactions=self._transactions,
+            progress=progress,
+        )
+        for bound in used:
+            bound.first, bound.last = {}, {}
+        self._entries, self._transactions, self._truncated, self._changes = [], {}, set(), 0
+        self._header_due = self._in_transaction
+        return group
+
+    def _dirty(self, used: list[_Bound]) -> dict[tuple[str, str], Dirty]:
+        dirty: dict[tuple[str, str], Dirty] = {}
+        times = {lsn: time_of(microseconds) for lsn, microseconds in self._transactions.items()}
+        for bound in used:
+            for packed, first in bound.first.items():
+                last = bound.last[packed]
+                for target, key in bound.route.keys(unpack(packed, len(bound.route.columns))):
+                    _merge(dirty, (target.feed, key), target.lane, first, last, times[first])
+        return dirty
+
+
+def _merge(
+    dirty: dict[tuple[str, str], Dirty], where: tuple[str, str], lane: Lane, first: int, last: int, since: datetime
+) -> None:
+    known = dirty.get(where)
+    if known is None:
+        dirty[where] = Dirty(lane, Lsn(first), Lsn(last), since)
+        return
+    if _URGENCY[lane] < _URGENCY[known.lane]:
+        known.lane = lane
+    if first < known.first_lsn:
+        known.first_lsn, known.since = Lsn(first), since
+    known.last_lsn = Lsn(max(known.last_lsn, last))
