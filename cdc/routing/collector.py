@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final
 
 from cdc.errors import DecodeError
@@ -21,15 +20,18 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 from cdc.routing.router import Route
 from cdc.wire.journal import JournalRelation, begin_entry, tag
-from cdc.wire.messages import Begin, Commit, Message, Origin, Relation, Truncate, Type, time_of
-from cdc.wire.pgoutput import decode
-from cdc.wire.rows import Pack, compile_pack, unpack
+from cdc.wire.messages import Message, Origin, Relation, Truncate, Type
+from cdc.wire.pgoutput import BEGIN_LAYOUT, COMMIT_LAYOUT, decode
+from cdc.wire.rows import Pack, Unpack, compile_pack, compile_unpack
 
+_BEGIN: Final = ord("B")
+_COMMIT: Final = ord("C")
 _INSERT: Final = ord("I")
 _UPDATE: Final = ord("U")
 _DELETE: Final = ord("D")
 _NEW: Final = ord("N")
 _OLD_MARKERS: Final = frozenset(b"KO")
+_ALL: Final = 1 << 62  # more changes than a transaction can have
 _URGENCY: Final = {Lane.LIVE: 0, Lane.ROLLUP: 1, Lane.DAILY: 2, Lane.BULK: 3}
 
 
@@ -52,12 +54,20 @@ class Progress:
 
 @dataclass(slots=True)
 class Dirty:
-    """A key that may be out of date, and since when."""
+    """A key that may be out of date: how urgently, and the commit LSNs of its oldest and newest change."""
 
     lane: Lane
-    first_lsn: Lsn
-    last_lsn: Lsn
-    since: datetime
+    first_lsn: int
+    last_lsn: int
+
+    def join(self, lane: Lane, first: int, last: int) -> None:
+        """Note further changes of the same key: the more urgent lane, the wider span."""
+        if lane is not self.lane and _URGENCY[lane] < _URGENCY[self.lane]:
+            self.lane = lane
+        if first < self.first_lsn:
+            self.first_lsn = first
+        if last > self.last_lsn:
+            self.last_lsn = last
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class _Bound:
     route: Route
     shape: tuple[str, ...]
     pack: Pack
+    unpack: Unpack
     insert_tag: bytes
     update_tag: bytes
     old_tag: bytes
@@ -109,8 +120,10 @@ class Collector:
 
     def __init__(self, routes: Mapping[str, Route], start: Progress) -> None:
         self._routes = routes
-        self._progress = start
         self._resume = start  # what a fresh stream skips
+        self._end_lsn: int = start.lsn
+        self._end_time = start.commit_time
+        self._open_lsn = start.open_lsn
         self._bound: dict[bytes, _Bound | None] = {}
         self._bindings: list[_Bound] = []
         self._entries: list[bytes] = []
@@ -142,12 +155,16 @@ class Collector:
     @property
     def progress(self) -> Progress:
         """How far the stream has been read, durable or not."""
-        return self._progress
+        if self._in_transaction and self._skip == 0:
+            return Progress(Lsn(self._end_lsn), Lsn(self._commit_lsn), self._seen, self._commit_time)
+        if self._open_lsn is not None:  # resumed, and not yet past what was captured in part
+            return replace(self._resume, lsn=Lsn(self._end_lsn))
+        return Progress(Lsn(self._end_lsn), commit_time=self._end_time)
 
     def advance(self, lsn: Lsn) -> None:
         """Note that the server has nothing for us before `lsn` (a keepalive outside any transaction)."""
-        if not self._in_transaction and lsn > self._progress.lsn:
-            self._progress = replace(self._progress, lsn=lsn)
+        if not self._in_transaction and lsn > self._end_lsn:
+            self._end_lsn = lsn
 
     def feed(self, m: bytes, p: int = 0) -> None:
         """Take one message, which begins at offset `p` of the frame `m` and ends with it.
@@ -159,7 +176,7 @@ class Collector:
         try:
             kind = m[p]
             if kind != _UPDATE and kind != _INSERT and kind != _DELETE:
-                self._control(m[p:])
+                self._other(kind, m[p:])
                 return
             try:
                 bound = self._bound[m[p + 1 : p + 5]]
@@ -217,12 +234,17 @@ class Collector:
         self._transactions[self._commit_lsn] = self._commit_time
         self._entries.append(begin_entry(self._commit_lsn, self._commit_time))
 
-    def _control(self, message: bytes) -> None:
+    def _other(self, kind: int, message: bytes) -> None:
+        """Take anything but a row change; Begin and Commit, the most frequent of them, come first."""
+        if kind == _BEGIN and len(message) == BEGIN_LAYOUT.size:
+            _, commit_lsn, commit_time, _ = BEGIN_LAYOUT.unpack(message)
+            self._begin(commit_lsn, commit_time)
+            return
+        if kind == _COMMIT and len(message) == COMMIT_LAYOUT.size:
+            _, _, commit_lsn, end_lsn, commit_time = COMMIT_LAYOUT.unpack(message)
+            self._commit(commit_lsn, end_lsn, commit_time)
+            return
         match decode(message):
-            case Begin() as begin:
-                self._begin(begin)
-            case Commit() as commit:
-                self._commit(commit)
             case Relation() as relation:
                 self._bind(relation, message)
             case Truncate() as truncate:
@@ -232,26 +254,26 @@ class Collector:
             case other:
                 raise DecodeError(type(other).__name__, 0, "not asked for: the stream is protocol 1")
 
-    def _begin(self, begin: Begin) -> None:
+    def _begin(self, commit_lsn: int, commit_time: int) -> None:
         if self._in_transaction:
             raise DecodeError("Begin", 0, "inside a transaction")
         self._in_transaction = True
         self._header_due = True
-        self._commit_lsn, self._commit_time = begin.commit_lsn, begin.commit_time
+        self._commit_lsn, self._commit_time = commit_lsn, commit_time
         self._seen = 0
         self._skip = 0
-        if begin.commit_lsn < self._resume.lsn:
-            self._skip = 1 << 62  # captured whole before the restart
-        elif begin.commit_lsn == self._resume.open_lsn:
+        if commit_lsn < self._resume.lsn:
+            self._skip = _ALL  # captured whole before the restart
+        elif commit_lsn == self._resume.open_lsn:
             self._skip = self._resume.open_changes
 
-    def _commit(self, commit: Commit) -> None:
-        if not self._in_transaction or commit.commit_lsn != self._commit_lsn:
+    def _commit(self, commit_lsn: int, end_lsn: int, commit_time: int) -> None:
+        if not self._in_transaction or commit_lsn != self._commit_lsn:
             raise DecodeError("Commit", 2, "of a transaction that isn't open")
         self._in_transaction = False
         self._header_due = False
-        if commit.end_lsn > self._progress.lsn:
-            self._progress = Progress(commit.end_lsn, commit_time=commit.commit_time)
+        if end_lsn > self._end_lsn:
+            self._end_lsn, self._end_time, self._open_lsn = end_lsn, commit_time, None
 
     def _bind(self, relation: Relation, message: bytes) -> None:
         oid = message[1:5]
@@ -269,6 +291,7 @@ class Collector:
             route=route,
             shape=shape,
             pack=compile_pack(len(shape), route.positions_in(relation)),
+            unpack=compile_unpack(len(route.columns)),
             insert_tag=tag(b"I", number),
             update_tag=tag(b"U", number),
             old_tag=tag(b"O", number),
@@ -297,9 +320,6 @@ class Collector:
 
         The caller makes the group durable before it acknowledges `group.progress.lsn`.
         """
-        progress = self._progress
-        if self._in_transaction and self._skip == 0:
-            progress = Progress(progress.lsn, Lsn(self._commit_lsn), self._seen, self._commit_time)
         used = [bound for bound in self._bindings if bound.last]
         group = Group(
             dirty=self._dirty(used),
@@ -308,7 +328,7 @@ class Collector:
             relations={b.number: JournalRelation(b.route.table, b.route.columns) for b in self._bindings},
             changes=self._changes,
             transactions=self._transactions,
-            progress=progress,
+            progress=self.progress,
         )
         for bound in used:
             bound.first, bound.last = {}, {}
@@ -318,24 +338,20 @@ class Collector:
 
     def _dirty(self, used: list[_Bound]) -> dict[tuple[str, str], Dirty]:
         dirty: dict[tuple[str, str], Dirty] = {}
-        times = {lsn: time_of(microseconds) for lsn, microseconds in self._transactions.items()}
         for bound in used:
+            targets = bound.route.targets
+            last_of = bound.last
             for packed, first in bound.first.items():
-                last = bound.last[packed]
-                for target, key in bound.route.keys(unpack(packed, len(bound.route.columns))):
-                    _merge(dirty, (target.feed, key), target.lane, first, last, times[first])
+                values = bound.unpack(packed)
+                last = last_of[packed]
+                for target in targets:
+                    key = values[target.position]
+                    if key is None:
+                        continue
+                    where = (target.feed, key)
+                    known = dirty.get(where)
+                    if known is None:
+                        dirty[where] = Dirty(target.lane, first, last)
+                    else:
+                        known.join(target.lane, first, last)
         return dirty
-
-
-def _merge(
-    dirty: dict[tuple[str, str], Dirty], where: tuple[str, str], lane: Lane, first: int, last: int, since: datetime
-) -> None:
-    known = dirty.get(where)
-    if known is None:
-        dirty[where] = Dirty(lane, Lsn(first), Lsn(last), since)
-        return
-    if _URGENCY[lane] < _URGENCY[known.lane]:
-        known.lane = lane
-    if first < known.first_lsn:
-        known.first_lsn, known.since = Lsn(first), since
-    known.last_lsn = Lsn(max(known.last_lsn, last))

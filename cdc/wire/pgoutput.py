@@ -9,6 +9,7 @@ Source: PostgreSQL documentation, "Logical Replication Message Formats" (protoco
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final, Literal, cast
 
@@ -37,6 +38,8 @@ from cdc.wire.messages import (
 )
 from cdc.wire.reader import Reader
 
+BEGIN_LAYOUT: Final = struct.Struct(">cQqI")  # kind, commit LSN, commit time, xid
+COMMIT_LAYOUT: Final = struct.Struct(">cBQQq")  # kind, flags, commit LSN, end LSN, commit time
 MAX_COLUMNS: Final = 1664  # Postgres's own limit (MaxTupleAttributeNumber)
 
 
