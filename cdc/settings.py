@@ -1,1 +1,228 @@
-"""Placeholder for the settings, written next."""
+"""Every setting, in one place.
+
+Names are those of the environment variables, in lower case. Nothing else in the program looks at the environment.
+Values come from the environment, then from a `.env` file in the working directory, then from the defaults here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cdc.errors import ConfigError
+
+_PREFIXES = ("CDC_", "ZOHO_")
+_TEST_PREFIXES = ("CDC_TEST_", "CDC_POSTGRES_BIN")  # read by the tests and by the embedded server, not by the pipeline
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Transport = Annotated[Literal["auto", "stream", "poll"], BeforeValidator(_lower)]
+DataCenter = Annotated[
+    Literal["US", "EU", "IN", "AU", "CN", "JP", "CA", "SA", "UK", "AE"],
+    BeforeValidator(_upper),
+]
+Edition = Annotated[Literal["free", "standard", "professional", "enterprise", "ultimate"], BeforeValidator(_lower)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """What the program runs with."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The source database. On Supabase the direct host for `stream`, the session pooler for `poll`. "
+        "Without it an embedded Postgres with sample data is started.",
+    )
+    cdc_state_dsn: SecretStr | None = Field(
+        default=None, description="Where the cdc schema's tables live. Default: the source database."
+    )
+    cdc_profile: str = Field(
+        default="core", description="A shipped profile (`core`, `2026`) or the path of a folder with a feeds.toml."
+    )
+    cdc_transport: Transport = Field(
+        default="auto", description="`stream`, `poll`, or `auto`: the first that works, said why at start."
+    )
+    cdc_slot: str = Field(
+        default="optio_cdc",
+        pattern=r"^[a-z0-9_]{1,63}$",
+        description="Name of the replication slot, and of the pipeline.",
+    )
+    cdc_publication: str = Field(
+        default="optio_cdc", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Name of the publication."
+    )
+    cdc_encryption_key: SecretStr | None = Field(
+        default=None,
+        description="32 random bytes in base64 or hex (`openssl rand -base64 32`), or several separated by commas: "
+        "the first encrypts, all decrypt. Protects the Zoho tokens and keys the ledger's hashes.",
+    )
+    cdc_rollup_seconds: Seconds = Field(default=300, description="How long the `rollup` lane gathers.")
+    cdc_daily_seconds: Seconds = Field(default=86_400, description="How long fields of the `daily` lane may wait.")
+    cdc_poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=0.5, description="Pause between two reads of an idle slot (`poll`)."
+    )
+    cdc_group_changes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=20_000, description="Row changes that capture makes durable in one transaction, at most."
+    )
+    cdc_lease_seconds: Annotated[float, Field(ge=5)] = Field(
+        default=120, description="How long a worker may hold a dirty key. Longer than any request can last."
+    )
+    cdc_drain_seconds: Seconds = Field(
+        default=20, description="How long a stop waits for what is in flight before it is given back."
+    )
+    cdc_journal_days: Annotated[float, Field(gt=0)] = Field(default=7, description="How long the journal is kept.")
+    cdc_log: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
+        default="auto", description="Form of the log on stderr; `auto` is text on a terminal and JSON elsewhere."
+    )
+
+    zoho_client_id: str | None = Field(default=None, description="Client id. Without it the simulator is started.")
+    zoho_client_secret: SecretStr | None = Field(default=None, description="Client secret.")
+    zoho_refresh_token: SecretStr | None = Field(default=None, description="Refresh token, made once (docs/zoho.md).")
+    zoho_data_center: DataCenter = Field(default="US", description="Data centre of the organisation.")
+    zoho_api_domain: str | None = Field(
+        default=None, description="Origin of the CRM API. Default: what the token answer says, else the data centre's."
+    )
+    zoho_accounts_url: str | None = Field(
+        default=None, description="Origin of the token endpoint. Default: the data centre's."
+    )
+    zoho_upload_url: str | None = Field(
+        default=None, description="Origin for bulk uploads. Default: the data centre's."
+    )
+    zoho_edition: Edition = Field(default="standard", description="Edition, for the credit and concurrency limits.")
+    zoho_users: Annotated[int, Field(ge=1)] = Field(default=1, description="User licences, for the credit limit.")
+    zoho_concurrency: Annotated[int, Field(ge=1, le=25)] = Field(
+        default=4,
+        description="Calls at once from this process. Zoho counts all processes of the organisation together.",
+    )
+    zoho_sync_enabled: bool = Field(
+        default=True, description="`false` stops delivery; capture goes on and nothing is lost."
+    )
+
+    @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"https", "http"} or not parts.hostname:
+            raise ValueError("an origin such as https://www.zohoapis.eu expected")
+        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError("http is for this machine only; use https")
+        return value.rstrip("/")
+
+    @property
+    def has_crm(self) -> bool:
+        """True when a CRM is configured; False means the simulator."""
+        return self.zoho_client_id is not None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings once.
+
+    Args:
+        **overrides: values by setting name that win over the environment (command-line options).
+
+    Raises:
+        ConfigError: naming the variable and what it takes. It never holds the value.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise ConfigError(f"{name}: {first['msg']}", fix="`cdc config` lists every setting and its origin") from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    trio = {
+        "ZOHO_CLIENT_ID": settings.zoho_client_id,
+        "ZOHO_CLIENT_SECRET": settings.zoho_client_secret,
+        "ZOHO_REFRESH_TOKEN": settings.zoho_refresh_token,
+    }
+    missing = [name for name, value in trio.items() if value is None]
+    if missing and len(missing) < len(trio):
+        raise ConfigError(
+            f"{missing[0]} is not set although {sorted(set(trio) - set(missing))[0]} is", fix="set all three, or none"
+        )
+    if settings.has_crm and settings.database_url is None:
+        raise ConfigError(
+            "ZOHO_CLIENT_ID is set and DATABASE_URL is not: sample data must not get into a real CRM",
+            fix="set DATABASE_URL, or unset the ZOHO_* variables to use the simulator",
+        )
+    if settings.database_url is not None and settings.cdc_encryption_key is None:
+        raise ConfigError(
+            "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and keys the ledger",
+            fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it',
+        )
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Name CDC_* and ZOHO_* variables that no setting has, each with the nearest name that exists."""
+    found: Iterable[str] = environment if environment is not None else {**os.environ, **_dotenv()}
+    known = [name.upper() for name in Settings.model_fields]
+    warnings = []
+    for name in sorted({n.upper() for n in found}):
+        if name in known or not name.startswith(_PREFIXES) or name.startswith(_TEST_PREFIXES):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        warnings.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return warnings
+
+
+def describe(settings: Settings) -> list[tuple[str, str, str]]:
+    """List (variable, value, origin) of every setting; secrets and passwords are hidden."""
+    environment = {name.upper() for name in os.environ}
+    dotenv = {name.upper() for name in _dotenv()}
+    rows = []
+    for field in Settings.model_fields:
+        name = field.upper()
+        if name in environment:
+            origin = "environment"
+        elif name in dotenv:
+            origin = ".env"
+        else:
+            origin = "default" if field not in settings.model_fields_set else "command line"
+        rows.append((name, _shown(getattr(settings, field)), origin))
+    return rows
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, SecretStr):
+        return redact_dsn(value.get_secret_value())
+    return str(value)
+
+
+def redact_dsn(secret: str) -> str:
+    """Show of a connection URL what helps (user, host, port, database), and of any other secret nothing."""
+    if not secret.startswith(("postgres://", "postgresql://")):
+        return "********"
+    parts = urlsplit(secret)
+    user = f"{parts.username}@" if parts.username else ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
+
+
+def _dotenv() -> dict[str, str]:
+    return {name: value or "" for name, value in dotenv_values(Path(".env")).items()}

@@ -8,9 +8,21 @@ create table cdc.position (
     open_lsn      pg_lsn,                           -- commit LSN of a transaction captured in part, if any
     open_changes  bigint      not null default 0,   -- how many of its row changes are captured
     committed_at  timestamptz,                      -- commit time of the last captured transaction
-    captured_at   timestamptz not null default now()
+    captured_at   timestamptz not null default now(),
+    swept_at      timestamptz                       -- null: the views have yet to be compared with the ledger
 );
 comment on table cdc.position is 'How far the WAL is captured. The slot is acknowledged up to here, never beyond.';
+
+create table cdc.gap (
+    id           bigint generated always as identity primary key,
+    slot         text        not null,
+    cause        text        not null,
+    from_lsn     pg_lsn      not null,              -- our position when the stream broke off
+    to_lsn       pg_lsn,                            -- where the new slot begins
+    detected_at  timestamptz not null default now(),
+    repaired_at  timestamptz                        -- when a sweep had compared everything
+);
+comment on table cdc.gap is 'Stretches of WAL that were never read. A sweep finds what changed in them.';
 
 create sequence cdc.generation;
 
