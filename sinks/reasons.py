@@ -153,3 +153,8 @@ class Reason(Enum):
         "The service refused the call as a whole.",
         "See the code in the failure; the module or endpoint may be missing in this edition.",
     )
+    VIEW_UNREADABLE = (
+        Fault.MAPPING,
+        "The feed's view can't be read.",
+        "Run `cdc doctor`; apply the profile's views.sql again and check that our role may select from it.",
+    )
