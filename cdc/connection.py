@@ -1,0 +1,160 @@
+"""Connecting to Postgres, and saying plainly why it didn't work."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cdc.errors import CdcError, ConfigError, PreflightError, SourceUnavailable
+
+CONNECT_SECONDS: Final = 10
+_POOLER_HOST: Final = ".pooler.supabase.com"
+_DIRECT_HOST: Final = ".supabase.co"
+_TRANSACTION_PORT: Final = 6543
+
+# A dead line must be noticed: the kernel's own default is two hours.
+_KEEPALIVES: Final[dict[str, Any]] = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 45_000,
+}
+
+
+class Route(Enum):
+    """What a connection string leads to. Source: Supabase documentation, "Connect to your database"."""
+
+    DIRECT = "direct"
+    SESSION_POOLER = "session pooler"
+    TRANSACTION_POOLER = "transaction pooler"
+
+
+def route_of(dsn: str) -> Route:
+    """Tell from host and port what a DSN leads to.
+
+    Raises:
+        ConfigError: if it isn't a connection string.
+    """
+    parts = parse_dsn(dsn)
+    host, port = str(parts.get("host") or ""), int(parts.get("port") or 5432)
+    if host.endswith((_POOLER_HOST, _DIRECT_HOST)) and port == _TRANSACTION_PORT:
+        return Route.TRANSACTION_POOLER
+    return Route.SESSION_POOLER if host.endswith(_POOLER_HOST) else Route.DIRECT
+
+
+def parse_dsn(dsn: str) -> dict[str, Any]:
+    """Split a DSN into its parts.
+
+    Raises:
+        ConfigError: if libpq can't read it. The message doesn't repeat it: it may hold a password.
+    """
+    try:
+        return dict(conninfo_to_dict(dsn))
+    except psycopg.ProgrammingError:
+        raise ConfigError(
+            "DATABASE_URL (or CDC_STATE_DSN) is not a connection string",
+            fix="write postgresql://user:password@host:5432/database, with special characters percent-encoded",
+        ) from None
+
+
+async def connect(dsn: str, *, purpose: str, replication: bool = False) -> AsyncConnection[Any]:
+    """Open a connection in autocommit mode, in UTC, without a statement timeout.
+
+    Args:
+        dsn: where to.
+        purpose: shown in pg_stat_activity, as `cdc <purpose>`.
+        replication: for the replication protocol; such a connection keeps the server's settings.
+
+    Raises:
+        PreflightError: when another try can't help (password, database, TLS).
+        SourceUnavailable: when it may.
+    """
+    extra: dict[str, Any] = {"application_name": f"cdc {purpose}", "connect_timeout": CONNECT_SECONDS, **_KEEPALIVES}
+    if replication:
+        extra["replication"] = "database"
+    parse_dsn(dsn)
+    try:
+        conn = await AsyncConnection.connect(make_conninfo(dsn, **extra), autocommit=True)
+        if not replication:
+            await configure(conn)
+    except psycopg.Error as error:
+        raise translate(error, dsn) from None
+    return conn
+
+
+async def configure(conn: AsyncConnection[Any]) -> None:
+    """Give a session what all our queries rely on. `SET` reaches through a session pooler, start-up options may not."""
+    if not conn.autocommit:
+        await conn.set_autocommit(True)
+    await conn.execute("set time zone 'UTC'; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
+
+
+_LASTING: Final[dict[str, tuple[str, str]]] = {
+    # SQLSTATE: (what is wrong, what to do)
+    "28P01": (
+        "the password for {user} at {host} is wrong",
+        "correct it in DATABASE_URL; percent-encode special characters",
+    ),
+    "28000": (
+        "{user} may not log in at {host}",
+        "check the user name (through a pooler it is <role>.<project ref>) and TLS",
+    ),
+    "3D000": ("there is no database {dbname} at {host}", "correct the database name at the end of DATABASE_URL"),
+    "42501": ("{user} lacks a right at {host}", "see the server's words above, and docs/operations.md for the roles"),
+}
+
+
+def translate(error: psycopg.Error, dsn: str) -> CdcError:
+    """Turn a driver's connection error into ours, without the DSN's secrets."""
+    parts = {"user": "the role", "host": "the server", "dbname": "", **{k: v for k, v in parse_dsn(dsn).items() if v}}
+    text = str(error)
+    lasting = _LASTING.get(error.sqlstate or "") or _lasting_by_text(text)
+    if lasting is not None:
+        problem, fix = lasting
+        return PreflightError(problem.format(**parts), fix=fix)
+    where = f"{parts['host']}:{parts.get('port') or 5432}"
+    if "Network is unreachable" in text or "Cannot assign requested address" in text:
+        return SourceUnavailable(
+            f"{where} can't be reached from here: no route to its address",
+            fix="Supabase's direct host is IPv6 unless the IPv4 add-on is on; use the session pooler (port 5432)",
+        )
+    return SourceUnavailable(
+        f"{where} can't be reached: {type(error).__name__}", fix="check host, port, network and firewall"
+    )
+
+
+def _lasting_by_text(text: str) -> tuple[str, str] | None:
+    """Libpq's own failures have no SQLSTATE, and neither has a server's refusal while connecting."""
+    table = {
+        "password authentication failed": "28P01",
+        "no password supplied": "28P01",
+        "Wrong password": "28P01",
+        "no pg_hba.conf entry": "28000",
+        "Tenant or user not found": "28000",
+    }
+    for words, sqlstate in table.items():
+        if words in text:
+            return _LASTING[sqlstate]
+    if 'database "' in text and "does not exist" in text:
+        return _LASTING["3D000"]
+    if 'role "' in text and ("does not exist" in text or "not permitted" in text):
+        return _LASTING["28000"]
+    if "root certificate" in text or "certificate verify failed" in text:
+        return ("the TLS certificate of {host} can't be verified", "set sslrootcert to the project's CA certificate")
+    return None
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """True for a lost connection, a server that stops or starts, and a deadlock: worth another try."""
+    if isinstance(
+        error, (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.DeadlockDetected)
+    ):
+        return True
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53"}
+    )

@@ -1,0 +1,141 @@
+"""Capture: from the slot to a durable outbox, for as long as the process lives.
+
+One session is one connection to the slot. It ends with an error or a stop; the next one begins at the durable
+position, so whatever was gathered and not stored is simply read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from cdc.errors import SlotInUse, SourceUnavailable
+from cdc.lsn import ZERO, Lsn
+from cdc.routing.collector import Collector, Group
+from cdc.source.continuity import join_up
+from cdc.source.poll_session import PollSession
+from cdc.source.session import CaptureConfig
+from cdc.source.stream_session import StreamSession
+from cdc.state.capture import CaptureStore
+
+log = structlog.get_logger()
+
+_STANDBY_SECONDS: Final = 1.0
+_BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=30)
+
+
+@dataclass(slots=True)
+class CaptureStats:
+    """What happened since the process started.
+
+    Attributes:
+        state: starting, standby, capturing, reconnecting or stopped.
+        changes: row changes made durable.
+        keys: keys marked dirty, counted once for each group.
+        groups: state transactions.
+        durable_lsn: how far the WAL is captured.
+    """
+
+    state: str = "starting"
+    changes: int = 0
+    keys: int = 0
+    groups: int = 0
+    durable_lsn: Lsn = ZERO
+
+
+class Capture:
+    """Reads the slot and stores what it says.
+
+    Args:
+        config: see there.
+        on_group: called after each group is durable, so that delivery in the same process needn't wait for a
+            notification.
+
+    Attributes:
+        sweep_due: set when the stream began anew (first start, or after a gap), so that everything has to be
+            compared.
+    """
+
+    def __init__(self, config: CaptureConfig, *, on_group: Callable[[], None] = lambda: None) -> None:
+        self._config = config
+        self._on_group = on_group
+        self.stats = CaptureStats()
+        self.sweep_due = asyncio.Event()
+        self._groups_before = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until `stop` is set; lost connections are made again.
+
+        Raises:
+            CdcError: for what another try can't mend: bytes that don't decode, a refused group.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(SourceUnavailable),
+            wait=self._pause,
+            before_sleep=self._note,
+            sleep=lambda seconds: _wait(stop, seconds),
+            reraise=True,
+        )
+        await retrying(self._session, stop)
+        self.stats.state = "stopped"
+
+    def _pause(self, state: RetryCallState) -> float:
+        if isinstance(_cause(state), SlotInUse):
+            return _STANDBY_SECONDS
+        if self.stats.groups > self._groups_before:
+            state.attempt_number = 1  # it worked in between: this failure is a first one again
+        self._groups_before = self.stats.groups
+        return _BACKOFF(state)
+
+    def _note(self, state: RetryCallState) -> None:
+        error = _cause(state)
+        if isinstance(error, SlotInUse):
+            if self.stats.state != "standby":
+                log.info("capture_standing_by", slot=self._config.slot, reason=str(error))
+            self.stats.state = "standby"
+            return
+        self.stats.state = "reconnecting"
+        log.warning("capture_interrupted", slot=self._config.slot, error=str(error), attempt=state.attempt_number)
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        if stop.is_set():
+            return
+        config = self._config
+        store = await CaptureStore.open(config.state_dsn, config.slot, config.lane_seconds)
+        try:
+            start, swept = await join_up(config.source_dsn, store, config.slot)
+            if not swept:
+                self.sweep_due.set()
+            self.stats.durable_lsn = start.lsn
+            log.info("capture_started", slot=config.slot, lsn=str(start.lsn), transport=config.transport)
+            self.stats.state = "capturing"
+            collector = Collector(config.routes, start)
+            if config.transport == "stream":
+                await StreamSession(config, store, collector, self._stored).run(stop)
+            else:
+                await PollSession(config, store, collector, self._stored).run(stop)
+        finally:
+            await store.close()
+
+    def _stored(self, group: Group) -> None:
+        self.stats.groups += 1
+        self.stats.changes += group.changes
+        self.stats.keys += len(group.dirty)
+        self.stats.durable_lsn = group.progress.lsn
+        self._on_group()
+
+
+def _cause(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

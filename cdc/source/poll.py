@@ -1,0 +1,107 @@
+"""The slot by ordinary SQL, for hosts that reach only the session pooler.
+
+The same slot, messages and guarantees: peek (which consumes nothing), make durable, then advance. A crash in between
+is harmless, since what is at or below the position is skipped when it is peeked again. Source: PostgreSQL
+documentation, "Replication Management Functions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import psycopg
+from psycopg import AsyncConnection, errors
+
+from cdc.connection import connect, is_transient
+from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable
+from cdc.lsn import Lsn
+
+_ROWS_A_PEEK: Final = 50_000  # the server ends a peek at the first transaction that goes beyond
+_ROWS_A_FETCH: Final = 2_000
+
+
+class SlotPoll:
+    """Reads the slot in peeks.
+
+    Attributes:
+        end_lsn: where the server's WAL ended when the last peek began: nothing of ours lies before it that wasn't
+            peeked.
+    """
+
+    def __init__(self, conn: AsyncConnection[Any], slot: str, publication: str) -> None:
+        self._conn = conn
+        self._slot = slot
+        self._publication = publication
+        self.end_lsn = Lsn(0)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str, *, slot: str, publication: str) -> AsyncIterator[Self]:
+        """Connect.
+
+        Raises:
+            SourceUnavailable: if the server can't be reached now.
+        """
+        conn = await connect(dsn, purpose=f"poll {slot}")
+        try:
+            yield cls(conn, slot, publication)
+        finally:
+            await conn.close()
+
+    async def peek(self) -> AsyncGenerator[list[bytes], None]:
+        """Give the messages behind the slot's position, in portions, whole transactions only.
+
+        Raises:
+            SlotInUse: if another process reads it.
+            SlotLost: if it is missing or was invalidated.
+            SourceUnavailable: if the connection is lost.
+        """
+        try:
+            row = await (await self._conn.execute("select pg_current_wal_lsn()::text")).fetchone()
+            assert row is not None  # noqa: S101 - a select without FROM gives a row
+            end = Lsn.parse(row[0])
+            async with self._conn.transaction(), self._conn.cursor("cdc_peek", binary=True) as cursor:
+                await cursor.execute(
+                    """
+                    select data from pg_logical_slot_peek_binary_changes(
+                        %s, null, %s, 'proto_version', '1', 'publication_names', %s)
+                    """,
+                    [self._slot, _ROWS_A_PEEK, '"' + self._publication.replace('"', '""') + '"'],
+                )
+                peeked = False
+                while rows := await cursor.fetchmany(_ROWS_A_FETCH):
+                    peeked = True
+                    yield [row[0] for row in rows]
+            if not peeked:
+                self.end_lsn = end
+        except psycopg.Error as error:
+            raise _translate(error, self._slot) from error
+
+    async def advance(self, durable: Lsn) -> None:
+        """Acknowledge everything up to `durable`."""
+        try:
+            # Advancing to where it stands is an error below the slot's minimum; ask first.
+            await self._conn.execute(
+                """
+                select pg_replication_slot_advance(slot_name, %(lsn)s::pg_lsn) from pg_replication_slots
+                where slot_name = %(slot)s and confirmed_flush_lsn < %(lsn)s::pg_lsn
+                """,
+                {"slot": self._slot, "lsn": str(durable)},
+            )
+        except psycopg.Error as error:
+            raise _translate(error, self._slot) from error
+
+
+def _translate(error: psycopg.Error, slot: str) -> CdcError:
+    match error:
+        case errors.ObjectInUse():
+            return SlotInUse(f"another process reads slot {slot}")
+        case errors.UndefinedObject():
+            return SlotLost(f"{error.diag.message_primary}", fix="start `cdc run`: it makes a new slot and sweeps")
+        case errors.ObjectNotInPrerequisiteState():
+            return SlotLost(f"slot {slot} was invalidated", fix="start `cdc run`: it makes a new one and sweeps")
+    if is_transient(error):
+        return SourceUnavailable("the connection that reads the slot was lost")
+    return SourceError(f"slot {slot} can't be read: {error.diag.message_primary or type(error).__name__}")

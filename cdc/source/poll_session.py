@@ -1,0 +1,51 @@
+"""Capture by SQL: peek, store, advance."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+
+from cdc.source.poll import SlotPoll
+from cdc.source.session import Session
+
+
+class PollSession(Session):
+    """Runs until it is stopped or the connection is lost."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until `stop` is set; what was peeked by then is stored and acknowledged.
+
+        Raises:
+            SourceUnavailable: if a connection is lost.
+            CdcError: for anything else that ends capture.
+        """
+        config = self.config
+        async with SlotPoll.open(config.source_dsn, slot=config.slot, publication=config.publication) as poll:
+            while not stop.is_set():
+                before = self.durable
+                await self._peek(poll)
+                await self.store_idle_position(at_once=stop.is_set())
+                if self.durable > before:
+                    await poll.advance(self.durable)
+                else:
+                    await _wait(stop, config.poll_seconds)
+            await self.store_idle_position(at_once=True)
+            await poll.advance(self.durable)
+
+    async def _peek(self, poll: SlotPoll) -> None:
+        feed, limit = self.collector.feed, self.config.group_changes
+        async with aclosing(poll.peek()) as portions:
+            async for messages in portions:
+                for message in messages:
+                    feed(message, 0)
+                if self.collector.size >= limit:
+                    await self.store_group()
+        if self.collector.has_news:
+            await self.store_group()
+        self.collector.advance(poll.end_lsn)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -1,0 +1,254 @@
+"""Everything that must be true of the source before anything is changed there.
+
+Each check knows what is wrong and how to put it right. All of them only read. The first failure stops the start with
+exit code 2, so that a half-made set-up never happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from psycopg import AsyncConnection, errors
+
+from cdc.connection import Route as DsnRoute
+from cdc.connection import connect, route_of
+from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
+from cdc.routing.feeds import Profile
+from cdc.routing.router import Route, build_routes
+from cdc.source.slots import read_slot
+
+MINIMUM_VERSION: Final = 150000  # column lists in publications
+
+TransportName = Literal["stream", "poll"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What preflight found.
+
+    Attributes:
+        transport: the one to use.
+        why: one sentence for the log.
+        server_version: as `server_version_num`.
+    """
+
+    transport: TransportName
+    why: str
+    server_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    conn: AsyncConnection[Any]
+    profile: Profile
+    slot: str
+    role: str
+
+
+async def check_source(
+    dsn: str, profile: Profile, *, slot: str, wanted: Literal["auto", "stream", "poll"]
+) -> Readiness:
+    """Check the source and choose the transport. Changes nothing.
+
+    Raises:
+        PreflightError: naming the cause and the fix.
+        ProfileError: if the profile names a table or column that isn't there.
+        SourceUnavailable: if the server can't be reached now.
+    """
+    refuse_transaction_pooler(dsn)
+    conn = await connect(dsn, purpose="preflight")
+    try:
+        row = await (
+            await conn.execute("select current_user::text, current_setting('server_version_num')::int")
+        ).fetchone()
+        assert row is not None  # noqa: S101 - a select without FROM gives a row
+        role, version = str(row[0]), int(row[1])
+        if version < MINIMUM_VERSION:
+            raise PreflightError(
+                f"the server is Postgres {version // 10000}; publications with column lists need 15 or newer",
+                fix="upgrade the project (Supabase dashboard, Infrastructure)",
+            )
+        subject = _Subject(conn, profile, slot, role)
+        for check in _CHECKS:
+            await check(subject)
+    finally:
+        await conn.close()
+    transport, why = await _choose_transport(dsn, wanted)
+    return Readiness(transport, why, version)
+
+
+def refuse_transaction_pooler(dsn: str) -> None:
+    """Refuse an address that gives each statement another session.
+
+    Raises:
+        PreflightError: for port 6543 of a Supabase host.
+    """
+    if route_of(dsn) is DsnRoute.TRANSACTION_POOLER:
+        raise PreflightError(
+            "DATABASE_URL leads to the pooler in transaction mode (port 6543), which carries neither replication nor "
+            "sessions",
+            fix="use the direct host (db.<ref>.supabase.co:5432), or the session pooler "
+            "(<region>.pooler.supabase.com:5432) with CDC_TRANSPORT=poll",
+        )
+
+
+async def _choose_transport(dsn: str, wanted: str) -> tuple[TransportName, str]:
+    if wanted == "poll":
+        return "poll", "CDC_TRANSPORT asks for it"
+    if route_of(dsn) is DsnRoute.SESSION_POOLER:
+        if wanted == "stream":
+            raise PreflightError(
+                "CDC_TRANSPORT=stream can't work here: the session pooler doesn't carry the replication protocol",
+                fix="use the direct host (db.<ref>.supabase.co:5432), or set CDC_TRANSPORT=poll",
+            )
+        return "poll", "the session pooler doesn't carry the replication protocol; the same slot is read by SQL"
+    try:
+        await _try_replication(dsn)
+    except CdcError as error:
+        if wanted == "stream":
+            raise
+        return "poll", f"a replication connection isn't to be had ({error.message}); the same slot is read by SQL"
+    return "stream", "a replication connection works"
+
+
+async def _try_replication(dsn: str) -> None:
+    conn = await connect(dsn, purpose="preflight replication", replication=True)
+    try:
+        await conn.execute("IDENTIFY_SYSTEM")
+    except errors.SyntaxError:
+        raise PreflightError(
+            "the server took IDENTIFY_SYSTEM for SQL: a pooler stands between us and Postgres",
+            fix="use the direct host, or set CDC_TRANSPORT=poll",
+        ) from None
+    except errors.Error as error:
+        raise SourceUnavailable(f"the replication connection failed: {type(error).__name__}") from None
+    finally:
+        await conn.close()
+
+
+async def _check_wal_level(s: _Subject) -> None:
+    level = await _scalar(s.conn, "show wal_level")
+    if level != "logical":
+        raise PreflightError(
+            f"wal_level is {level}; changes can only be read with logical",
+            fix="ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
+        )
+
+
+async def _check_replication_right(s: _Subject) -> None:
+    may = await _scalar(s.conn, "select rolreplication or rolsuper from pg_roles where rolname = current_user")
+    if not may:
+        raise PreflightError(
+            f"role {s.role} lacks the REPLICATION attribute",
+            fix=f'ALTER ROLE "{s.role}" REPLICATION;  -- on Supabase before Postgres 17: use the role postgres instead',
+        )
+
+
+async def _check_free_slot(s: _Subject) -> None:
+    slot = await read_slot(s.conn, s.slot)
+    if slot is not None:
+        database = await _scalar(s.conn, "select current_database()")
+        if slot.plugin != "pgoutput" or slot.database != database:
+            raise PreflightError(
+                f"slot {s.slot} exists already, for plugin {slot.plugin} in database {slot.database}",
+                fix="set CDC_SLOT to another name, or drop that slot if nothing uses it",
+            )
+        return
+    used = await (await s.conn.execute("select slot_name::text, active from pg_replication_slots")).fetchall()
+    allowed = int(await _scalar(s.conn, "show max_replication_slots"))
+    if len(used) >= allowed:
+        idle = [name for name, active in used if not active]
+        fix = (
+            f"drop one that nothing uses: SELECT pg_drop_replication_slot('{idle[0]}');  -- inactive: {', '.join(idle)}"
+        )
+        raise PreflightError(
+            f"no free replication slot: all {allowed} of max_replication_slots are taken",
+            fix=fix if idle else "raise max_replication_slots (on Supabase: supabase postgres-config update)",
+        )
+
+
+async def _check_tables(s: _Subject) -> None:
+    routes = build_routes(s.profile)
+    rows = await (
+        await s.conn.execute(
+            """
+            select w.name, c.oid is not null,
+                   array(select a.attname::text from pg_attribute a
+                         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+                   coalesce(has_table_privilege(c.oid, 'select'), false), coalesce(c.relkind in ('r', 'p'), false)
+            from unnest(%s::text[]) as w (name)
+            left join pg_class c on c.oid = to_regclass(w.name)
+            """,
+            [list(routes)],
+        )
+    ).fetchall()
+    for table, exists, columns, readable, is_table in rows:
+        _check_table(s, routes[table], exists=exists and is_table, columns=columns, readable=readable)
+
+
+def _check_table(s: _Subject, route: Route, *, exists: bool, columns: list[str], readable: bool) -> None:
+    feeds = ", ".join(sorted({target.feed for target in route.targets}))
+    where = f"{s.profile.feeds_file}: feed {feeds}"
+    if not exists:
+        raise ProfileError(f"{where}: watches table {route.table}, which doesn't exist in the database")
+    missing = [column for column in route.columns if column not in columns]
+    if missing:
+        raise ProfileError(f"{where}: key column {route.table}.{missing[0]} doesn't exist")
+    if not readable:
+        raise PreflightError(
+            f"role {s.role} may not read {route.table}", fix=f'GRANT SELECT ON {route.table} TO "{s.role}";'
+        )
+
+
+async def _check_row_security(s: _Subject) -> None:
+    """Logical decoding ignores row-level security, the views don't: an empty view would look like success."""
+    hidden = await (
+        await s.conn.execute(
+            """
+            select c.oid::regclass::text
+            from pg_class c join pg_roles r on r.rolname = current_user
+            where c.oid = any(select to_regclass(t) from unnest(%s::text[]) t)
+              and c.relrowsecurity and not r.rolbypassrls and not r.rolsuper
+              and (c.relforcerowsecurity or not pg_has_role(current_user, c.relowner, 'usage'))
+            order by 1
+            """,
+            [list(build_routes(s.profile))],
+        )
+    ).fetchall()
+    if hidden:
+        raise PreflightError(
+            f"row-level security hides rows of {', '.join(row[0] for row in hidden)} from role {s.role}",
+            fix=f'ALTER ROLE "{s.role}" BYPASSRLS;  -- on Supabase the role postgres has it already',
+        )
+
+
+async def _check_schema_right(s: _Subject) -> None:
+    may = await _scalar(
+        s.conn,
+        """
+        select case when to_regnamespace('cdc') is null then has_database_privilege(current_database(), 'create')
+                    else has_schema_privilege('cdc', 'create') end
+        """,
+    )
+    if not may:
+        raise PreflightError(
+            f"role {s.role} may not make the schema cdc or its views",
+            fix=f'as the database owner: CREATE SCHEMA cdc AUTHORIZATION "{s.role}";',
+        )
+
+
+async def _scalar(conn: AsyncConnection[Any], sql: str) -> Any:
+    row = await (await conn.execute(sql)).fetchone()
+    return None if row is None else row[0]
+
+
+_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
+    _check_wal_level,
+    _check_replication_right,
+    _check_free_slot,
+    _check_tables,
+    _check_row_security,
+    _check_schema_right,
+)

@@ -1,0 +1,108 @@
+"""Capture over a replication stream.
+
+Reading and storing overlap: while one group is being committed the next one gathers. So a quiet stream is stored
+change by change, at once, and a busy one in groups as large as a commit takes to happen. Memory is bounded by two
+groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from cdc.source.session import Session
+from cdc.source.stream import STATUS_SECONDS, ReplicationStream
+
+_FRAMES_A_TURN: Final = 1_000  # about 3 ms of work; then other tasks get their turn
+_CONFIRM_SECONDS: Final = 0.2  # the server pays for each confirmation; few of them are enough
+
+
+class StreamSession(Session):
+    """Runs until it is stopped or the connection is lost."""
+
+    _stopping = False
+    _storing = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Capture until `stop` is set, then store and confirm the rest.
+
+        Raises:
+            SourceUnavailable: if a connection is lost.
+            CdcError: for anything else that ends capture.
+        """
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        config = self.config
+        async with ReplicationStream.open(
+            config.source_dsn, slot=config.slot, publication=config.publication, start=self.durable
+        ) as stream:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    watching = tasks.create_task(self._watch(stop, stream), name="watch for a stop")
+                    storing = tasks.create_task(self._store_groups(), name="store groups")
+                    await self._read(stream)
+                    self._news.set()
+                    await storing
+                    watching.cancel()
+                await self.store_idle_position(at_once=True)
+                await stream.confirm(self.durable)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+
+    async def _watch(self, stop: asyncio.Event, stream: ReplicationStream) -> None:
+        await stop.wait()
+        self._stopping = True
+        stream.wake()
+
+    async def _read(self, stream: ReplicationStream) -> None:
+        while not self._stopping:
+            done = stream.read(self.collector.feed, _FRAMES_A_TURN)
+            if self.collector.has_news:
+                self._news.set()
+            await self._reply(stream)
+            if done == 0:
+                await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
+            elif self.collector.size >= self.config.group_changes:
+                await self._wait_for_room(stream)
+            else:
+                await asyncio.sleep(0)
+
+    async def _wait_for_room(self, stream: ReplicationStream) -> None:
+        """Stop reading until the group that is being stored is durable; the server waits for us meanwhile."""
+        self._room.clear()
+        while not self._room.is_set():
+            try:
+                async with asyncio.timeout(STATUS_SECONDS):
+                    await self._room.wait()
+            except TimeoutError:
+                await stream.confirm(self.durable)
+
+    async def _store_groups(self) -> None:
+        """Store group after group; ends when reading has ended and nothing is left."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self.collector.has_news:
+                self._storing = True
+                self._room.set()  # the taken group leaves room for the next one
+                await self.store_group()
+                self._storing = False
+            self._room.set()
+            if self._stopping:
+                return
+
+    async def _reply(self, stream: ReplicationStream) -> None:
+        """Answer a keepalive, or say how far we are if that is due."""
+        keepalive, stream.keepalive = stream.keepalive, None
+        if keepalive is not None:
+            if self._storing or self.collector.has_news or self.collector.in_transaction:
+                await stream.answer_busy(keepalive)
+                return
+            self.collector.advance(keepalive.end_lsn)
+            await self.store_idle_position()
+            if self.durable < keepalive.end_lsn:
+                await stream.answer_busy(keepalive)
+                return
+        unconfirmed = stream.flushed < self.durable
+        if stream.quiet_seconds >= (_CONFIRM_SECONDS if unconfirmed else STATUS_SECONDS):
+            await stream.confirm(self.durable)

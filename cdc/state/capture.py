@@ -1,0 +1,224 @@
+"""What capture writes: outbox, journal and position, in one statement.
+
+Invariants. The three commit together. The slot is acknowledged after that, up to the position and never beyond. One
+process at a time may do it: the connection that commits holds an advisory lock, so a process that lost its connection
+can't write a position any more, and its successor reads the true one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString, Self
+
+import psycopg
+from psycopg import AsyncConnection
+
+from cdc.connection import connect, is_transient
+from cdc.errors import CdcError, SlotInUse, SourceUnavailable, StateError
+from cdc.lsn import Lsn
+from cdc.routing.collector import Group, Progress
+from cdc.routing.feeds import Lane
+from cdc.state.outbox import MARK_SQL, NOTIFY_SQL, Mark, mark_params
+from cdc.wire.journal import compress
+from cdc.wire.messages import time_of
+
+_COMPRESS_ASIDE: Final = 5_000  # entries from which compression would hold up the event loop for over a millisecond
+
+_MOVE: LiteralString = """
+    update cdc.position
+    set lsn = %(lsn)s::pg_lsn, open_lsn = %(open_lsn)s::pg_lsn, open_changes = %(open_changes)s,
+        committed_at = coalesce(%(committed_at)s::timestamptz, committed_at), captured_at = now()
+    where slot = %(slot)s
+"""
+_RECORD: LiteralString = f"""
+with moved as ({_MOVE} returning 1),
+written as (
+    insert into cdc.journal (slot, first_lsn, last_lsn, first_time, last_time, changes, relations, body)
+    values (%(slot)s, %(first_lsn)s::pg_lsn, %(last_lsn)s::pg_lsn, %(first_time)s, %(last_time)s, %(changes)s,
+            %(relations)s::jsonb, %(body)s)
+    returning 1
+),
+marked as ({MARK_SQL} returning 1),
+notified as ({NOTIFY_SQL})
+select (select count(*) from moved) from notified
+"""
+# Keys of rows that were truncated away aren't in the stream; the ledger knows which were ever delivered.
+_TRUNCATED: LiteralString = """
+insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn)
+select distinct feed, key, 'live', now(), %(last_time)s::timestamptz, %(last_lsn)s::pg_lsn, %(last_lsn)s::pg_lsn
+from cdc.ledger where feed = any(%(truncated)s) and state <> 'withdrawn'
+order by feed, key
+on conflict (feed, key) do update
+set due_at = least(o.due_at, excluded.due_at), generation = excluded.generation, last_lsn = excluded.last_lsn,
+    parked_at = null, reason = null, detail = null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The stored position of a slot."""
+
+    system_id: str
+    timeline: int
+    progress: Progress
+    swept: bool
+
+
+class CaptureStore:
+    """The one connection that writes positions.
+
+    Args:
+        conn: holds the advisory lock of the slot.
+        slot: whose position it is.
+        lane_seconds: how long a lane gathers.
+    """
+
+    def __init__(self, conn: AsyncConnection[Any], slot: str, lane_seconds: Mapping[Lane, float]) -> None:
+        self._conn = conn
+        self._slot = slot
+        self._lane_seconds = lane_seconds
+
+    @classmethod
+    async def open(cls, dsn: str, slot: str, lane_seconds: Mapping[Lane, float]) -> Self:
+        """Connect and take the slot's lock.
+
+        Raises:
+            SlotInUse: if another process has it; try again in a second.
+        """
+        conn = await connect(dsn, purpose=f"capture {slot}")
+        row = await (
+            await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
+        ).fetchone()
+        if row is None or not row[0]:
+            await conn.close()
+            raise SlotInUse(f"another process captures from slot {slot}")
+        return cls(conn, slot, lane_seconds)
+
+    async def close(self) -> None:
+        """Let the lock go."""
+        await self._conn.close()
+
+    async def read(self) -> Position | None:
+        """Read the stored position; None before the first set-up."""
+        row = await (
+            await self._conn.execute(
+                """
+                select system_id, timeline, lsn::text, open_lsn::text, open_changes, swept_at is not null
+                from cdc.position where slot = %s
+                """,
+                [self._slot],
+            )
+        ).fetchone()
+        if row is None:
+            return None
+        progress = Progress(Lsn.parse(row[2]), None if row[3] is None else Lsn.parse(row[3]), row[4])
+        return Position(row[0], row[1], progress, row[5])
+
+    async def begin(self, system_id: str, timeline: int, lsn: Lsn) -> None:
+        """Store where a new slot begins; everything in the views is yet to be compared."""
+        await self._conn.execute(
+            """
+            insert into cdc.position (slot, system_id, timeline, lsn) values (%s, %s, %s, %s::pg_lsn)
+            on conflict (slot) do update set system_id = excluded.system_id, timeline = excluded.timeline,
+                lsn = excluded.lsn, open_lsn = null, open_changes = 0, swept_at = null, captured_at = now()
+            """,
+            [self._slot, system_id, timeline, str(lsn)],
+        )
+
+    async def record_gap(self, cause: str, position: Lsn, resumed: Lsn) -> None:
+        """Keep on record that a stretch of WAL was never read."""
+        await self._conn.execute(
+            "insert into cdc.gap (slot, cause, from_lsn, to_lsn) values (%s, %s, %s::pg_lsn, %s::pg_lsn)",
+            [self._slot, cause, str(position), str(resumed)],
+        )
+
+    async def swept(self) -> None:
+        """Note that the views were compared with the ledger since the slot began; closes gaps."""
+        await self._conn.execute(
+            "with g as (update cdc.gap set repaired_at = now() where slot = %(slot)s and repaired_at is null) "
+            "update cdc.position set swept_at = now() where slot = %(slot)s",
+            {"slot": self._slot},
+        )
+
+    async def record(self, group: Group) -> None:
+        """Make a group durable.
+
+        Raises:
+            SourceUnavailable: if the connection is lost; whether the group is durable then shows when it is read
+                again.
+            StateError: if the position is gone.
+        """
+        lsns = list(group.transactions)
+        times = [time_of(group.transactions[lsn]) for lsn in (lsns[0], lsns[-1])]
+        body = (
+            await asyncio.to_thread(compress, group.entries)
+            if len(group.entries) > _COMPRESS_ASIDE
+            else compress(group.entries)
+        )
+        params = {
+            **self._moved(group.progress),
+            **mark_params(self._marks(group)),
+            "first_lsn": str(Lsn(lsns[0])),
+            "last_lsn": str(Lsn(lsns[-1])),
+            "first_time": times[0],
+            "last_time": times[1],
+            "changes": group.changes,
+            "relations": json.dumps({n: {"table": r.table, "columns": r.columns} for n, r in group.relations.items()}),
+            "body": body,
+            "truncated": sorted(group.truncated),
+        }
+        try:
+            if group.truncated:
+                async with self._conn.transaction():
+                    await self._conn.execute(_TRUNCATED, params)
+                    await self._execute_record(params)
+            else:
+                await self._execute_record(params)
+        except psycopg.Error as error:
+            raise _translate(error) from error
+
+    async def _execute_record(self, params: Mapping[str, Any]) -> None:
+        row = await (await self._conn.execute(_RECORD, params)).fetchone()
+        if row is None or row[0] != 1:
+            raise StateError(f"the position of slot {self._slot} is gone", fix="run `cdc setup`")
+
+    async def advance(self, progress: Progress) -> None:
+        """Store a position that has nothing of ours before it."""
+        try:
+            await self._conn.execute(_MOVE, self._moved(progress))
+        except psycopg.Error as error:
+            raise _translate(error) from error
+
+    def _moved(self, progress: Progress) -> dict[str, Any]:
+        return {
+            "slot": self._slot,
+            "lsn": str(progress.lsn),
+            "open_lsn": None if progress.open_lsn is None else str(progress.open_lsn),
+            "open_changes": progress.open_changes,
+            "committed_at": None if progress.commit_time is None else time_of(progress.commit_time),
+        }
+
+    def _marks(self, group: Group) -> list[Mark]:
+        times = {lsn: time_of(microseconds) for lsn, microseconds in group.transactions.items()}
+        return [
+            Mark(
+                feed=feed,
+                key=key,
+                lane=dirty.lane,
+                due_in_seconds=self._lane_seconds.get(dirty.lane, 0.0),
+                dirty_at=times[dirty.first_lsn],
+                first_lsn=Lsn(dirty.first_lsn),
+                last_lsn=Lsn(dirty.last_lsn),
+            )
+            for (feed, key), dirty in group.dirty.items()
+        ]
+
+
+def _translate(error: psycopg.Error) -> CdcError:
+    words = error.diag.message_primary or type(error).__name__
+    if is_transient(error):
+        return SourceUnavailable(f"the state database was lost: {words}")
+    return StateError(f"the state database refused a group: {words}", fix="see `cdc status`; nothing was acknowledged")
