@@ -1,0 +1,287 @@
+-- The application's tables as they were in October 2025, for the demo and the tests. Never run on a real database.
+-- Names, types, nullability and constraints are the application's own; columns that nothing here needs are left out.
+
+create schema if not exists auth;
+
+create table auth.users (
+    id                  uuid primary key,
+    email               text,
+    email_confirmed_at  timestamptz
+);
+
+create table public.users (
+    id                         uuid primary key references auth.users (id) on delete cascade,
+    first_name                 varchar(100),
+    last_name                  varchar(100),
+    display_name               varchar(100),
+    email                      varchar(255),            -- neither required nor unique
+    role                       varchar(50) default 'student'
+        check (role in ('student', 'parent', 'admin', 'advisor', 'observer')),
+    level                      integer default 1,       -- never updated by the application
+    streak_days                integer default 0,       -- never updated by the application
+    last_active                timestamptz default now(),
+    created_at                 timestamptz default now(),
+    preferences                jsonb default '{}',
+    bio                        text,
+    avatar_url                 text,
+    portfolio_slug             varchar(100) unique,
+    total_xp                   integer default 0,       -- stale in this era
+    achievements_count         integer default 0,
+    date_of_birth              date,
+    requires_parental_consent  boolean default false,
+    parental_consent_email     varchar,
+    parental_consent_verified  boolean default false,
+    parental_consent_token     varchar unique,
+    deletion_requested_at      timestamptz,
+    deletion_status            varchar default 'none' check (deletion_status in ('none', 'pending', 'completed')),
+    deletion_scheduled_for     timestamptz,
+    marketing_emails_enabled   boolean default true,
+    phone_number               text,
+    city                       text,
+    state                      text,
+    welcome_email_sent         boolean default false
+);
+create index users_email on public.users (email);
+
+create table public.quests (
+    id            uuid primary key default gen_random_uuid(),
+    title         text not null,
+    description   text,
+    source        varchar default 'optio' check (source in ('optio', 'lms')),
+    is_active     boolean default true,
+    lms_platform  varchar(50),
+    created_by    uuid,
+    created_at    timestamptz default now(),
+    updated_at    timestamptz default now()
+);
+
+-- One row for each attempt: the same person and quest may occur twice.
+create table public.user_quests (
+    id                          uuid primary key default gen_random_uuid(),
+    user_id                     uuid not null references public.users (id) on delete cascade,
+    quest_id                    uuid not null references public.quests (id) on delete cascade,
+    started_at                  timestamptz default now(),
+    completed_at                timestamptz,
+    is_active                   boolean default true,
+    created_at                  timestamptz default now(),
+    personalization_completed   boolean default false,
+    personalization_session_id  uuid,
+    status                      text default 'picked_up' check (status in ('available', 'picked_up', 'set_down')),
+    times_picked_up             integer default 1,
+    last_picked_up_at           timestamptz default now(),
+    last_set_down_at            timestamptz,
+    reflection_notes            jsonb default '[]'       -- free text by minors
+);
+create index user_quests_user_id on public.user_quests (user_id);
+create index user_quests_quest_id on public.user_quests (quest_id);
+
+create table public.user_quest_tasks (
+    id               uuid primary key default gen_random_uuid(),
+    user_id          uuid not null references public.users (id) on delete cascade,
+    quest_id         uuid not null references public.quests (id) on delete cascade,
+    user_quest_id    uuid not null references public.user_quests (id) on delete cascade,
+    title            text not null,
+    pillar           text not null,
+    xp_value         integer default 100,
+    is_required      boolean default false,
+    approval_status  text default 'approved' check (approval_status in ('pending', 'approved', 'rejected')),
+    created_at       timestamptz default now(),
+    updated_at       timestamptz default now()
+);
+create index user_quest_tasks_user_quest_id on public.user_quest_tasks (user_quest_id);
+
+create table public.quest_task_completions (
+    id                  uuid primary key default gen_random_uuid(),
+    user_id             uuid not null references auth.users (id) on delete cascade,
+    quest_id            uuid not null,
+    task_id             uuid not null,
+    user_quest_task_id  uuid references public.user_quest_tasks (id) on delete cascade,
+    evidence_text       text,                            -- the student's own work
+    evidence_url        text,
+    completed_at        timestamptz default now(),
+    created_at          timestamptz default now(),
+    updated_at          timestamptz default now(),
+    unique (user_id, task_id)
+);
+create unique index quest_task_completions_user_task on public.quest_task_completions (user_id, user_quest_task_id)
+    where user_quest_task_id is not null;
+create index quest_task_completions_user_quest_task_id on public.quest_task_completions (user_quest_task_id);
+
+create table public.user_skill_xp (
+    id          uuid primary key default gen_random_uuid(),
+    user_id     uuid not null references public.users (id) on delete cascade,
+    pillar      text not null,                           -- in one of several vocabularies
+    xp_amount   integer not null default 0 check (xp_amount >= 0),
+    updated_at  timestamptz default now(),
+    unique (user_id, pillar)
+);
+
+create table public.badges (
+    id                  uuid primary key default gen_random_uuid(),
+    name                varchar(255) not null,
+    identity_statement  varchar(500) not null,
+    description         text not null,
+    pillar_primary      varchar(100) not null,
+    min_quests          integer not null default 5,
+    min_xp              integer not null default 1500,
+    image_url           text,
+    status              varchar(50) default 'active' check (status in ('active', 'beta', 'archived')),
+    created_at          timestamptz default now(),
+    updated_at          timestamptz default now()
+);
+
+-- A row is made when a badge is chosen, and earned_at says so; it is awarded when completed_at is set.
+create table public.user_badges (
+    id                   uuid primary key default gen_random_uuid(),
+    user_id              uuid references public.users (id) on delete cascade,
+    badge_id             uuid references public.badges (id) on delete cascade,
+    badge_type           varchar not null,
+    earned_at            timestamp default now(),
+    is_active            boolean default false,
+    progress_percentage  integer default 0 check (progress_percentage between 0 and 100),
+    started_at           timestamptz,
+    completed_at         timestamptz,
+    claimed_at           timestamptz,
+    quests_completed     integer default 0,
+    xp_earned            integer default 0
+);
+create index user_badges_user_id on public.user_badges (user_id);
+
+create table public.parent_student_links (
+    id               uuid primary key default gen_random_uuid(),
+    parent_user_id   uuid not null references public.users (id) on delete cascade,
+    student_user_id  uuid not null references public.users (id) on delete cascade,
+    status           text not null default 'pending_invitation'
+        check (status in ('pending_invitation', 'pending_approval', 'active')),
+    approved_at      timestamptz,
+    created_at       timestamptz default now(),
+    updated_at       timestamptz default now(),
+    unique (parent_user_id, student_user_id),
+    check (parent_user_id <> student_user_id)
+);
+create index parent_student_links_student on public.parent_student_links (student_user_id);
+
+create table public.parent_invitations (
+    id                     uuid primary key default gen_random_uuid(),
+    email                  text not null,
+    invited_by_student_id  uuid not null references public.users (id) on delete cascade,
+    token                  text not null unique,         -- a live secret, in clear
+    expires_at             timestamptz not null,
+    created_at             timestamptz default now(),
+    unique (email, invited_by_student_id)
+);
+
+create table public.lms_integrations (
+    id            uuid primary key default gen_random_uuid(),
+    user_id       uuid not null references public.users (id) on delete cascade,
+    lms_platform  varchar(50) not null
+        check (lms_platform in ('canvas', 'google_classroom', 'schoology', 'moodle', 'spark')),
+    lms_user_id   varchar(255) not null,
+    sync_status   varchar(20) default 'active' check (sync_status in ('active', 'paused', 'error')),
+    created_at    timestamptz default now(),
+    updated_at    timestamptz default now(),
+    unique (lms_platform, lms_user_id)
+);
+create index lms_integrations_user_id on public.lms_integrations (user_id);
+
+-- Noise: written all day, watched by nobody.
+
+create table public.user_mastery (
+    id             uuid primary key default gen_random_uuid(),
+    user_id        uuid not null unique references public.users (id) on delete cascade,
+    total_xp       integer not null default 0,
+    mastery_level  integer not null default 1,
+    last_updated   timestamptz default now()
+);
+
+create table public.user_activity_events (
+    id              uuid primary key default gen_random_uuid(),
+    user_id         uuid not null,
+    session_id      uuid not null,
+    event_type      varchar(100) not null,
+    event_category  varchar(50) not null,
+    event_data      jsonb default '{}',
+    created_at      timestamptz default now()
+);
+
+create table public.diplomas (
+    id              uuid primary key default gen_random_uuid(),
+    user_id         uuid unique references public.users (id) on delete cascade,
+    portfolio_slug  text unique,
+    is_public       boolean default true,
+    created_at      timestamptz default now()
+);
+
+-- Triggers, as the application's database has them.
+
+create function public.set_updated_at() returns trigger language plpgsql as $$
+begin
+    new.updated_at := now();
+    return new;
+end $$;
+create trigger updated_at before update on public.quests
+    for each row execute function public.set_updated_at();
+create trigger updated_at before update on public.user_skill_xp
+    for each row execute function public.set_updated_at();
+create trigger updated_at before update on public.parent_student_links
+    for each row execute function public.set_updated_at();
+create trigger updated_at before update on public.lms_integrations
+    for each row execute function public.set_updated_at();
+
+-- "Under 13 today". It does not age out: nobody asks again until the date of birth is written again.
+create function public.check_parental_consent() returns trigger language plpgsql as $$
+begin
+    new.requires_parental_consent := coalesce(age(new.date_of_birth) < interval '13 years', false);
+    return new;
+end $$;
+create trigger parental_consent before insert or update of date_of_birth on public.users
+    for each row execute function public.check_parental_consent();
+
+create function public.ensure_diploma() returns trigger language plpgsql as $$
+begin
+    insert into public.diplomas (user_id, portfolio_slug)
+    values (new.id, 'p-' || left(new.id::text, 8) || '-' || right(new.id::text, 4))
+    on conflict (user_id) do update set portfolio_slug = excluded.portfolio_slug
+        where public.diplomas.portfolio_slug is null;
+    return null;
+end $$;
+create trigger diploma after insert or update of first_name, last_name, display_name on public.users
+    for each row execute function public.ensure_diploma();
+
+create function public.delete_auth_user() returns trigger language plpgsql as $$
+begin
+    delete from auth.users where id = old.id;
+    return null;
+end $$;
+create trigger auth_user after delete on public.users
+    for each row execute function public.delete_auth_user();
+
+create function public.update_mastery() returns trigger language plpgsql as $$
+begin
+    insert into public.user_mastery (user_id, total_xp)
+    select new.user_id, coalesce(sum(xp_amount), 0) from public.user_skill_xp where user_id = new.user_id
+    on conflict (user_id) do update set total_xp = excluded.total_xp, last_updated = now();
+    return null;
+end $$;
+create trigger mastery after insert or update on public.user_skill_xp
+    for each row execute function public.update_mastery();
+
+-- Row-level security is on everywhere. Logical decoding ignores it; a SELECT needs BYPASSRLS.
+
+alter table public.users enable row level security;
+alter table public.quests enable row level security;
+alter table public.user_quests enable row level security;
+alter table public.user_quest_tasks enable row level security;
+alter table public.quest_task_completions enable row level security;
+alter table public.user_skill_xp enable row level security;
+alter table public.user_skill_xp force row level security;
+alter table public.badges enable row level security;
+alter table public.user_badges enable row level security;
+alter table public.parent_student_links enable row level security;
+alter table public.parent_invitations enable row level security;
+alter table public.lms_integrations enable row level security;
+alter table public.user_mastery enable row level security;
+alter table public.user_mastery force row level security;
+alter table public.user_activity_events enable row level security;
+alter table public.diplomas enable row level security;
+alter table public.diplomas force row level security;
