@@ -208,7 +208,7 @@ class CaptureStore:
                 feed=feed,
                 key=key,
                 lane=dirty.lane,
-                due_in_seconds=self._lane_seconds.get(dirty.lane, 0.0),
+                due_in_seconds=float(self._lane_seconds.get(dirty.lane, 0)),
                 dirty_at=times[dirty.first_lsn],
                 first_lsn=Lsn(dirty.first_lsn),
                 last_lsn=Lsn(dirty.last_lsn),
