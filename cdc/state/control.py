@@ -1,0 +1,155 @@
+"""Pauses: which sink family or feed delivers nothing for now, and who may try whether it works again.
+
+A pause outlives the process that set it, and every worker honours it. When it ends, one batch of one worker is let
+through as a probe; only its success opens the gate for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+
+from cdc.state.outbox import NOTIFY_SQL
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Leave to try a paused scope with one batch.
+
+    Attributes:
+        failures: failures in a row so far; also proves that the pause is still the one that was probed.
+    """
+
+    scope: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause as `cdc status` shows it.
+
+    Attributes:
+        until: None until a person resumes it.
+        reason: a name of `sinks.reasons`, or what a person gave.
+        failures: in a row; 0 for a person's pause.
+    """
+
+    scope: str
+    until: datetime | None
+    reason: str
+    detail: str
+    failures: int
+    updated_at: datetime
+
+
+# A batch that was under way when another one paused the scope changes nothing (it has seen 0 failures, the row says
+# more); a person's pause, without end, is never shortened.
+_PAUSE_SQL: LiteralString = """
+insert into cdc.control as c (scope, paused_until, reason, detail, failures)
+values (%(scope)s, now() + make_interval(secs => %(seconds)s), %(reason)s, %(detail)s, 1)
+on conflict (scope) do update set
+    paused_until = excluded.paused_until, reason = excluded.reason, detail = excluded.detail,
+    failures = c.failures + 1, updated_at = now()
+where c.failures = %(seen)s and %(seen)s > 0 and c.paused_until < 'infinity'
+returning failures
+"""
+
+
+async def pause(conn: AsyncConnection[Any], scope: str, seconds: float, reason: str, detail: str, *, seen: int) -> bool:
+    """Pause a scope after a failure.
+
+    Args:
+        conn: any state connection.
+        scope: a sink family or a feed.
+        seconds: from now.
+        reason: name of a member of `sinks.reasons.Reason`.
+        detail: codes, never values.
+        seen: failures in a row that the failing batch knew of: its probe's, or 0.
+
+    Returns:
+        False if the scope was paused already by somebody who knows more.
+    """
+    params = {"scope": scope, "seconds": seconds, "reason": reason, "detail": detail, "seen": seen}
+    cursor = await conn.execute(_PAUSE_SQL, params)
+    return await cursor.fetchone() is not None
+
+
+_TAKE_SQL: LiteralString = """
+with ended as materialized (
+    select scope from cdc.control c
+    where scope = any(%(scopes)s)
+      and not exists (select from cdc.control o where o.scope = any(%(scopes)s) and o.paused_until > now())
+    order by scope
+    for update skip locked
+)
+update cdc.control c
+set paused_until = now() + make_interval(secs => %(seconds)s), failures = greatest(c.failures, 1), updated_at = now()
+from ended
+where c.scope = ended.scope and c.paused_until <= now()
+returning c.scope, c.failures
+"""
+
+
+async def take_probe(conn: AsyncConnection[Any], scopes: Collection[str], seconds: float) -> list[Probe]:
+    """Claim the right to try paused scopes, if all their pauses have ended.
+
+    Args:
+        conn: in autocommit.
+        scopes: that stop the feed.
+        seconds: how long nobody else may probe; the probe's lease.
+    """
+    cursor = await conn.execute(_TAKE_SQL, {"scopes": list(scopes), "seconds": seconds})
+    return [Probe(*row) for row in await cursor.fetchall()]
+
+
+async def probe_succeeded(conn: AsyncConnection[Any], probes: Sequence[Probe]) -> None:
+    """Open the gate for everybody."""
+    for probe in probes:
+        await conn.execute(
+            "delete from cdc.control where scope = %s and failures = %s and paused_until < 'infinity'",
+            [probe.scope, probe.failures],
+        )
+    await conn.execute(NOTIFY_SQL)
+
+
+async def probe_unused(conn: AsyncConnection[Any], probes: Sequence[Probe]) -> None:
+    """Give the right to probe back: nothing was sent, so nothing was learnt."""
+    for probe in probes:
+        await conn.execute(
+            "update cdc.control set paused_until = now()"
+            " where scope = %s and failures = %s and paused_until < 'infinity'",
+            [probe.scope, probe.failures],
+        )
+    await conn.execute(NOTIFY_SQL)
+
+
+async def hold(conn: AsyncConnection[Any], scope: str, detail: str, seconds: float | None = None) -> None:
+    """Pause a scope on a person's word: for some seconds, or until they resume it."""
+    await conn.execute(
+        "insert into cdc.control (scope, paused_until, reason, detail, failures)"
+        " values (%(scope)s, coalesce(now() + make_interval(secs => %(seconds)s), 'infinity'),"
+        " 'BY_HAND', %(detail)s, 0)"
+        " on conflict (scope) do update set paused_until = excluded.paused_until, reason = excluded.reason,"
+        " detail = excluded.detail, failures = 0, updated_at = now()",
+        {"scope": scope, "seconds": seconds, "detail": detail},
+    )
+
+
+async def resume(conn: AsyncConnection[Any], scope: str) -> bool:
+    """End a pause of any kind, and wake the workers. Tells whether there was one."""
+    cursor = await conn.execute("delete from cdc.control where scope = %s", [scope])
+    await conn.execute(NOTIFY_SQL)
+    return cursor.rowcount > 0
+
+
+async def pauses(conn: AsyncConnection[Any]) -> list[Pause]:
+    """Give all pauses, for `cdc status`."""
+    cursor = await conn.execute(
+        "select scope, nullif(paused_until, 'infinity'), reason, detail, failures, updated_at"
+        " from cdc.control order by scope"
+    )
+    return [Pause(*row) for row in await cursor.fetchall()]

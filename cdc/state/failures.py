@@ -1,0 +1,175 @@
+"""Parked keys: what failed for good, for a person to look at, retry or dismiss."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+
+from cdc.lsn import Lsn
+from cdc.routing.feeds import Lane
+from cdc.state import synclog
+from cdc.state.outbox import NOTIFY_SQL
+from cdc.state.synclog import LogLine, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A parked key.
+
+    Attributes:
+        reason: a name of `sinks.reasons`.
+        detail: codes and field names, never values.
+        dirty_at: commit time of the oldest change that is held up.
+    """
+
+    feed: str
+    key: str
+    lane: Lane
+    reason: str
+    detail: str
+    attempts: int
+    parked_at: datetime
+    dirty_at: datetime
+    first_lsn: Lsn | None
+    last_lsn: Lsn | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which parked keys; None leaves a criterion open."""
+
+    feed: str | None = None
+    keys: Collection[str] | None = None
+    reason: str | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Give the parameters of `_SELECTED`."""
+        return {
+            "feed": self.feed,
+            "keys": None if self.keys is None else list(self.keys),
+            "reason": self.reason,
+        }
+
+
+_SELECTED: LiteralString = """
+parked_at is not null
+and (%(feed)s::text is null or feed = %(feed)s)
+and (%(keys)s::text[] is null or key = any(%(keys)s))
+and (%(reason)s::text is null or reason = %(reason)s)
+"""
+
+_COLUMNS: LiteralString = (
+    "feed, key, lane, reason, coalesce(detail, ''), attempts, parked_at, dirty_at, first_lsn::text, last_lsn::text"
+)
+
+
+async def failures(conn: AsyncConnection[Any], selection: Selection, *, limit: int = 100) -> list[Failure]:
+    """List parked keys, the latest first."""
+    cursor = await conn.execute(
+        f"select {_COLUMNS} from cdc.outbox where {_SELECTED} order by parked_at desc, feed, key limit %(limit)s",
+        {**selection.params(), "limit": limit},
+    )
+    return [_failure(row) for row in await cursor.fetchall()]
+
+
+async def failure(conn: AsyncConnection[Any], feed: str, key: str) -> Failure | None:
+    """Give one parked key; None if it isn't parked."""
+    found = await failures(conn, Selection(feed=feed, keys=[key]), limit=1)
+    return found[0] if found else None
+
+
+async def failure_counts(conn: AsyncConnection[Any]) -> list[tuple[str, str, int]]:
+    """Count parked keys by feed and reason."""
+    cursor = await conn.execute(
+        "select feed, reason, count(*) from cdc.outbox where parked_at is not null group by 1, 2 order by 1, 2"
+    )
+    return await cursor.fetchall()
+
+
+_CHOSEN: LiteralString = f"""
+with chosen as materialized (
+    select feed, key from cdc.outbox where {_SELECTED} order by feed collate "C", key collate "C" for update
+)
+"""
+
+_RETRY_SQL: LiteralString = f"""
+{_CHOSEN}
+update cdc.outbox o
+set parked_at = null, attempts = 0, due_at = now(), lane = 'live', forced = true, generation = nextval('cdc.generation')
+from chosen c
+where o.feed = c.feed and o.key = c.key
+"""
+
+
+async def retry(conn: AsyncConnection[Any], selection: Selection) -> int:
+    """Let parked keys try again now, sending all their fields. Returns how many.
+
+    The reason stays on the row: a withdrawal that the breaker held is known by it as approved. A change that arrives in
+    between clears it, and the withdrawal must be approved anew.
+    """
+    cursor = await conn.execute(_RETRY_SQL, selection.params())
+    await conn.execute(NOTIFY_SQL)
+    return cursor.rowcount
+
+
+_DISCARD_SQL: LiteralString = f"""
+{_CHOSEN}
+delete from cdc.outbox o using chosen c
+where o.feed = c.feed and o.key = c.key
+returning o.feed, o.key, o.reason, o.attempts
+"""
+
+
+async def discard(conn: AsyncConnection[Any], selection: Selection, because: str) -> int:
+    """Take parked keys out of the outbox undelivered, and write down why. Returns how many.
+
+    The next change of such a key, or the next sweep, brings it back.
+
+    Args:
+        conn: in autocommit.
+        selection: which.
+        because: a person's words; they go into the log.
+
+    Raises:
+        ValueError: if `because` is blank.
+    """
+    words = because.strip()
+    if not words:
+        raise ValueError("say why these failures are discarded")
+    async with conn.transaction():
+        rows = await (await conn.execute(_DISCARD_SQL, selection.params())).fetchall()
+        lines = [
+            LogLine(
+                user_id=None,
+                feed=feed,
+                action="discard",
+                status=Status.FAILED,
+                record_id=key,
+                reason=reason,
+                message=f"discarded: {words}",
+                attempts=attempts,
+            )
+            for feed, key, reason, attempts in rows
+        ]
+        await synclog.write(conn, lines)
+    return len(rows)
+
+
+def _failure(row: tuple[Any, ...]) -> Failure:
+    feed, key, lane, reason, detail, attempts, parked_at, dirty_at, first_lsn, last_lsn = row
+    return Failure(
+        feed=feed,
+        key=key,
+        lane=Lane(lane),
+        reason=reason,
+        detail=detail,
+        attempts=attempts,
+        parked_at=parked_at,
+        dirty_at=dirty_at,
+        first_lsn=None if first_lsn is None else Lsn.parse(first_lsn),
+        last_lsn=None if last_lsn is None else Lsn.parse(last_lsn),
+    )
