@@ -135,14 +135,6 @@ class CaptureStore:
             [self._slot, cause, str(position), str(resumed)],
         )
 
-    async def swept(self) -> None:
-        """Note that the views were compared with the ledger since the slot began; closes gaps."""
-        await self._conn.execute(
-            "with g as (update cdc.gap set repaired_at = now() where slot = %(slot)s and repaired_at is null) "
-            "update cdc.position set swept_at = now() where slot = %(slot)s",
-            {"slot": self._slot},
-        )
-
     async def record(self, group: Group) -> None:
         """Make a group durable.
 

@@ -1,0 +1,168 @@
+"""Compare whole views with the ledger, and mark what differs.
+
+This is the answer to everything that no change announced: the first backfill, a gap in the stream, a new mapping, a
+child who turned thirteen overnight. It reads two ordered lists of hashes side by side, so it needs no memory, moves
+no row values and costs no credit; equal records are not even marked. It works as well when view and ledger are in two
+databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from psycopg import AsyncConnection, sql
+
+from cdc.routing.feeds import Feed, Lane
+from cdc.state.outbox import Mark, mark
+from cdc.state.truth import row_hash_sql, view_identifier
+
+_FETCH: Final = 5_000
+_MARK: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One record on one side of the comparison."""
+
+    record_id: str
+    key: str
+    row_hash: bytes | None
+    settled: bool = True
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep of one feed found.
+
+    Attributes:
+        compared: records in the view or the ledger.
+        missing: in the view and not in the ledger.
+        changed: in both, and different.
+        gone: in the ledger, and in the view no longer.
+        keys: the keys to mark, in order, each once; emptied as they are marked.
+    """
+
+    feed: str
+    compared: int = 0
+    missing: int = 0
+    changed: int = 0
+    gone: int = 0
+    keys: dict[str, None] = field(default_factory=dict, repr=False)
+
+    @property
+    def marked(self) -> int:
+        """How many records differ."""
+        return self.missing + self.changed + self.gone
+
+
+async def sweep_feed(
+    source: AsyncConnection[Any],
+    state: AsyncConnection[Any],
+    feed: Feed,
+    hash_key: bytes,
+    *,
+    forced: bool = False,
+    dry_run: bool = False,
+) -> Sweep:
+    """Compare one feed's view with the ledger and mark what differs, in the lane `bulk`.
+
+    Args:
+        source: a connection to the source, in UTC, outside any transaction.
+        state: another connection, to the state, outside any transaction.
+        hash_key: the key of the ledger's row hashes.
+        forced: mark every record, and have it sent even if it is equal.
+        dry_run: only count.
+    """
+    found = Sweep(feed.name)
+    since = datetime.now(UTC)
+    async with source.transaction(), state.transaction():
+        async for truth, entry in _side_by_side(_view_rows(source, feed, hash_key), _ledger_rows(state, feed)):
+            found.compared += 1
+            if _differs(found, feed, truth, entry) or (forced and truth is not None):
+                found.keys[(truth or entry).key] = None  # type: ignore[union-attr]  # one of them is there
+    if not dry_run:
+        keys = list(found.keys)
+        for start in range(0, len(keys), _MARK):
+            await mark(
+                state,
+                [
+                    Mark(feed=feed.name, key=key, lane=Lane.BULK, dirty_at=since, forced=forced)
+                    for key in keys[start : start + _MARK]
+                ],
+            )
+    found.keys.clear()
+    return found
+
+
+def _differs(found: Sweep, feed: Feed, truth: _Row | None, entry: _Row | None) -> bool:
+    """Count a difference that delivery would act on."""
+    if truth is None:
+        gone = entry is not None and feed.gone == "delete"
+        found.gone += gone
+        return gone
+    if entry is None:
+        found.missing += 1
+        return True
+    # An event is delivered once; what the view says of it afterwards doesn't matter.
+    changed = not entry.settled or (feed.once is None and truth.row_hash != entry.row_hash)
+    found.changed += changed
+    return changed
+
+
+async def _view_rows(conn: AsyncConnection[Any], feed: Feed, hash_key: bytes) -> AsyncIterator[_Row]:
+    query = sql.SQL('select {record}::text collate "C", {key}::text, {row_hash} from {view} as v order by 1').format(
+        record=sql.Identifier("v", feed.once or feed.key),
+        key=sql.Identifier("v", feed.key),
+        row_hash=row_hash_sql("v"),
+        view=view_identifier(feed),
+    )
+    async with conn.cursor("cdc_sweep_view") as cursor:
+        await cursor.execute(query, {"hash_key": hash_key})
+        while rows := await cursor.fetchmany(_FETCH):
+            for record_id, key, row_hash in rows:
+                yield _Row(record_id, key, row_hash)
+
+
+async def _ledger_rows(conn: AsyncConnection[Any], feed: Feed) -> AsyncIterator[_Row]:
+    async with conn.cursor("cdc_sweep_ledger") as cursor:
+        await cursor.execute(
+            """
+            select record_id collate "C", key, row_hash, state = 'sent' from cdc.ledger
+            where feed = %s and state <> 'withdrawn' order by 1
+            """,
+            [feed.name],
+        )
+        while rows := await cursor.fetchmany(_FETCH):
+            for record_id, key, row_hash, settled in rows:
+                yield _Row(record_id, key, row_hash, settled)
+
+
+async def _side_by_side(
+    left: AsyncIterator[_Row], right: AsyncIterator[_Row]
+) -> AsyncIterator[tuple[_Row | None, _Row | None]]:
+    """Pair two lists that are ordered by record id."""
+    a, b = await anext(left, None), await anext(right, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a.record_id < b.record_id):
+            yield a, None
+            a = await anext(left, None)
+        elif a is None or b.record_id < a.record_id:
+            yield None, b
+            b = await anext(right, None)
+        else:
+            yield a, b
+            a, b = await anext(left, None), await anext(right, None)
+
+
+async def mark_swept(conn: AsyncConnection[Any], slot: str) -> None:
+    """Note that everything was compared since the slot began; closes its gaps."""
+    await conn.execute("update cdc.gap set repaired_at = now() where slot = %s and repaired_at is null", [slot])
+    await conn.execute("update cdc.position set swept_at = now() where slot = %s", [slot])
+
+
+def total(sweeps: Iterable[Sweep]) -> int:
+    """How many records differ in all."""
+    return sum(sweep.marked for sweep in sweeps)
