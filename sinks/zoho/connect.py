@@ -1,0 +1,119 @@
+"""Puts the Zoho sinks together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sinks.base import Sink
+from sinks.errors import SinkError
+from sinks.reasons import Reason
+from sinks.tokens import TokenStore
+from sinks.zoho.auth import Authenticator
+from sinks.zoho.client import CreditBook, ZohoClient
+from sinks.zoho.config import ZohoConfig
+from sinks.zoho.contacts import ContactsSink
+from sinks.zoho.limits import EDITIONS, Kind
+from sinks.zoho.notes import NotesSink
+from sinks.zoho.tasks import TasksSink
+from sinks.zoho.transport import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSpec:
+    """What a feed says of its sink.
+
+    Attributes:
+        sink: name of the sink, such as `zoho.contacts`.
+        external_id: name or label of the field that holds our record id; None where the module can't have one.
+        mandatory: columns that go into every operation.
+    """
+
+    sink: str
+    external_id: str | None = None
+    mandatory: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """Whose CRM it is.
+
+    Attributes:
+        id: the organisation's number, as uploads need it.
+        name: its name.
+    """
+
+    id: str
+    name: str
+
+
+@asynccontextmanager
+async def open_client(config: ZohoConfig, tokens: TokenStore, book: CreditBook) -> AsyncIterator[ZohoClient]:
+    """Open a client for an account, and close its connections at the end of the block.
+
+    Nothing is sent until the first call.
+    """
+    connections = (config.concurrency or EDITIONS[config.edition].concurrency) + 1  # one for the OAuth server
+    async with Transport(timeout=config.timeout, connections=connections) as transport:
+        yield ZohoClient(config, Authenticator(config, tokens, transport), transport, book)
+
+
+def _contacts(client: ZohoClient, spec: SinkSpec) -> Sink:
+    return ContactsSink(client, external_id=_required(spec), mandatory=spec.mandatory)
+
+
+def _tasks(client: ZohoClient, spec: SinkSpec) -> Sink:
+    return TasksSink(client, external_id=_required(spec), mandatory=spec.mandatory)
+
+
+def _notes(client: ZohoClient, spec: SinkSpec) -> Sink:
+    return NotesSink(client, mandatory=spec.mandatory)
+
+
+_SINKS: Mapping[str, Callable[[ZohoClient, SinkSpec], Sink]] = MappingProxyType(
+    {ContactsSink.name: _contacts, TasksSink.name: _tasks, NotesSink.name: _notes}
+)
+
+MODULES: Mapping[str, str] = MappingProxyType({s.name: s.module for s in (ContactsSink, TasksSink, NotesSink)})
+"""The CRM module of each sink."""
+
+
+def build_sinks(client: ZohoClient, specs: Mapping[str, SinkSpec]) -> dict[str, Sink]:
+    """Make a sink for each feed.
+
+    Args:
+        client: one organisation.
+        specs: by feed name.
+
+    Returns:
+        Sinks by feed name; each feed has its own, since names are mapped for one view's columns.
+
+    Raises:
+        ValueError: for a sink that isn't one of Zoho's, or lacks its external id.
+    """
+    unknown = sorted({spec.sink for spec in specs.values()} - set(_SINKS))
+    if unknown:
+        raise ValueError(f"no sink {', '.join(unknown)}; there are {', '.join(sorted(_SINKS))}")
+    return {feed: _SINKS[spec.sink](client, spec) for feed, spec in specs.items()}
+
+
+def _required(spec: SinkSpec) -> str:
+    if spec.external_id is None:
+        raise ValueError(f"{spec.sink} needs external_id: the unique field that holds our identity of a record")
+    return spec.external_id
+
+
+async def who_am_i(client: ZohoClient) -> Organisation:
+    """Ask whose CRM the token opens. Costs one credit and needs the scope `ZohoCRM.org.READ`.
+
+    Raises:
+        SinkError: as `ZohoClient.call`, or BAD_ANSWER.
+    """
+    answer = await client.call(Kind.ORG_READ, "GET", "/org")
+    entries = answer.body.get("org") if isinstance(answer.body, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    if not isinstance(first, dict):
+        raise SinkError(Reason.BAD_ANSWER, "an organisation without a record")
+    return Organisation(id=str(first.get("zgid") or first.get("id") or ""), name=str(first.get("company_name") or ""))

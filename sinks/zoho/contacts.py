@@ -1,0 +1,71 @@
+"""Contacts: upsert by the external id field, a hundred at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from sinks.base import Action, Delivered, Effect, Operation, Outcome, Refused
+from sinks.reasons import Reason
+from sinks.zoho.limits import Kind
+from sinks.zoho.module import ModuleSink
+from sinks.zoho.responses import Done, Item
+
+log = structlog.get_logger()
+
+
+class ContactsSink(ModuleSink):
+    """The module Contacts.
+
+    Creations and updates go out in one call: both are upserts, and the CRM says which it was. An update whose contact
+    somebody has deleted makes it anew, and is reported as CREATED.
+    """
+
+    module = "Contacts"
+    name = "zoho.contacts"
+    upserts = True
+
+    async def _write(self, operations: Sequence[Operation]) -> list[Outcome]:
+        items = await self._send(
+            Kind.UPSERT,
+            "POST",
+            "/Contacts/upsert",
+            [self._body(op) for op in operations],
+            duplicate_check_fields=[self._external_name],
+            trigger=[],  # without the key every workflow rule of the organisation runs, mails included
+        )
+        outcomes = [self._outcome(op, item) for op, item in zip(operations, items, strict=True)]
+        self._report_strangers(items)
+        return outcomes
+
+    def _outcome(self, operation: Operation, item: Item) -> Outcome:
+        if isinstance(item, Done):
+            return Delivered(record_id=operation.record_id, crm_id=item.crm_id, effect=_effect(operation, item))
+        if item.find("DUPLICATE_DATA", self._external_name) is not None:
+            # Two calls were making the same contact at once; by the next attempt there is one to update.
+            return Refused(
+                record_id=operation.record_id,
+                reason=Reason.RECORD_LOCKED,
+                field=self._external_name,
+                detail="DUPLICATE_DATA: another call was making this record",
+            )
+        return item.refused(operation.record_id)
+
+    def _report_strangers(self, items: Sequence[Item]) -> None:
+        """Say when the CRM found a contact by another unique field than ours.
+
+        It looks at the module's other unique custom fields after the listed one, which can't be switched off. The
+        contact it took may be one that a person typed in, or a second person's.
+        """
+        fields = {
+            i.matched_on for i in items if isinstance(i, Done) and i.matched_on not in (None, self._external_name)
+        }
+        if fields:
+            log.warning("zoho_matched_on_other_field", module=self.module, fields=sorted(f for f in fields if f))
+
+
+def _effect(operation: Operation, item: Done) -> Effect:
+    if item.inserted:
+        return Effect.CREATED
+    return Effect.FOUND if operation.action is Action.CREATE else Effect.UPDATED

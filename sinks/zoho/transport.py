@@ -1,0 +1,111 @@
+"""Bytes to Zoho and back: the one place that touches the network.
+
+It knows two ways to fail: the request surely didn't arrive, or nobody can say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+JsonValue = Any
+"""A parsed JSON document; what it holds is checked where it is read."""
+
+
+class NotSent(Exception):
+    """The request surely didn't reach the server. The message is the kind of failure, free of addresses and values."""
+
+
+class AnswerLost(Exception):
+    """The request may have reached the server; its answer didn't reach us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    """What came back.
+
+    Attributes:
+        status: HTTP status.
+        headers: response headers.
+        json: the parsed body; None if there was none or it wasn't JSON.
+        is_json: False for a body that could not be read as JSON. True for an empty one.
+    """
+
+    status: int
+    headers: httpx.Headers
+    json: JsonValue
+    is_json: bool
+
+
+class Transport:
+    """A pool of HTTP connections.
+
+    Args:
+        timeout: seconds that one request may take from start to end, however slowly its bytes arrive.
+        connections: connections at once.
+    """
+
+    def __init__(self, *, timeout: float = 30.0, connections: int = 25) -> None:
+        self._timeout = timeout
+        self._http = httpx.AsyncClient(
+            # A connection that isn't made in half the time surely carried nothing; that much must stay knowable.
+            timeout=httpx.Timeout(timeout, connect=min(timeout / 2, 10.0)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,  # a redirect would carry the token to wherever it points
+        )
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        json: JsonValue = None,
+        form: Mapping[str, str] | None = None,
+    ) -> RawAnswer:
+        """Send one request.
+
+        Raises:
+            NotSent: if it surely didn't arrive.
+            AnswerLost: if it may have.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._http.request(method, url, headers=headers, params=params, json=json, data=form)
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+            httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
+        ) as error:
+            # `from None`: the chain would print the URL, and with it what was looked up.
+            raise NotSent(type(error).__name__) from None
+        except (httpx.RequestError, TimeoutError) as error:
+            raise AnswerLost(type(error).__name__) from None
+        if not response.content:
+            return RawAnswer(status=response.status_code, headers=response.headers, json=None, is_json=True)
+        try:
+            body = response.json()
+        except ValueError:  # an HTML page of a proxy, or bytes that are no text
+            return RawAnswer(status=response.status_code, headers=response.headers, json=None, is_json=False)
+        return RawAnswer(status=response.status_code, headers=response.headers, json=body, is_json=True)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
