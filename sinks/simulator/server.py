@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import contextlib
 import signal
 import socket
@@ -161,22 +162,27 @@ async def _serve(server: _Server, listener: socket.socket) -> None:
         listener.close()
 
 
-def run_simulator(config: SimulatorConfig, *, announce: Callable[[Announcement], None]) -> None:
+def run_simulator(
+    config: SimulatorConfig, *, announce: Callable[[Announcement], None], until_eof: bool = False
+) -> None:
     """Run a simulator until SIGTERM or SIGINT.
 
     Args:
         config: its settings.
         announce: called once it listens.
+        until_eof: end as well when standard input does, which a parent's death closes.
 
     Raises:
         OSError: the port is taken.
     """
-    asyncio.run(_until_signalled(config, announce))
+    asyncio.run(_until_signalled(config, announce, until_eof))
 
 
-async def _until_signalled(config: SimulatorConfig, announce: Callable[[Announcement], None]) -> None:
+async def _until_signalled(config: SimulatorConfig, announce: Callable[[Announcement], None], until_eof: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if until_eof:
+        loop.add_reader(0, lambda: os.read(0, 1024) or stop.set())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with await start_simulator(config) as running:
