@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 
 from sinks.simulator.answers import Json
 from sinks.simulator.clock import iso
@@ -71,6 +72,10 @@ class Calls:
             if entry.number > after and kind in (None, entry.kind) and module in (None, entry.module)
         ]
         return chosen if last is None else chosen[-last:]
+
+    def latest(self, count: int) -> list[CallRecord]:
+        """The last calls, newest first."""
+        return list(islice(reversed(self._kept), count))
 
     def clear(self) -> None:
         """Forget them; numbers go on."""

@@ -77,10 +77,8 @@ class Gate:
             records=ask.records,
         )
         entry.workflows = _workflows(ask)
-        strike = self._sim.faults.strike(ask)
-        entry.faults = [action.value for action in strike.actions]
         try:
-            answer = await self._struck(endpoint, ask, strike, entry, request)
+            answer = await self._judged(endpoint, ask, entry, request)
         except Refusal as refusal:
             answer = self._refusal(refusal)
         finally:
@@ -90,25 +88,35 @@ class Gate:
         _settle(entry, answer)
         return self._response(answer, public=endpoint.public)
 
-    async def _struck(
-        self, endpoint: Endpoint, ask: Ask, strike: Strike, entry: CallRecord, request: Request
-    ) -> Answer | None:
+    async def _judged(self, endpoint: Endpoint, ask: Ask, entry: CallRecord, request: Request) -> Answer | None:
         """The answer, or None when the connection is to be cut."""
+        if endpoint.public:
+            return await self._struck(endpoint, ask, self._strike(ask, entry), entry, request)
+        tokens = self._sim.tokens
+        authorization = ask.headers.get("authorization")
+        tokens.authorise(authorization)
+        with self._sim.concurrency.slot(heavy=heavy(ask.kind, ask.records, ask.query)):
+            strike = self._strike(ask, entry)
+            scopes = tokens.authorise(authorization)  # a fault may have taken the token away
+            module = ask.module if ask.module in self._sim.org.modules else None
+            if not allowed(scopes, ask.kind, module):
+                raise Refusal(401, "OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL")
+            return await self._struck(endpoint, ask, strike, entry, request)
+
+    def _strike(self, ask: Ask, entry: CallRecord) -> Strike:
+        """Which faults strike a call. One that was refused before it got here uses none up."""
+        strike = self._sim.faults.strike(ask)
+        entry.faults = [action.value for action in strike.actions]
         if strike.has(Action.REVOKE_TOKEN):
             self._sim.tokens.revoke_all()
         if strike.has(Action.REVOKE_TOKEN, Action.INVALIDATE_ACCESS_TOKENS):
             self._sim.tokens.invalidate_access_tokens()
-        if endpoint.public:
-            return await self._held(endpoint, ask, strike, entry, request)
-        scopes = self._sim.tokens.authorise(ask.headers.get("authorization"))
-        with self._sim.concurrency.slot(heavy=heavy(ask.kind, ask.records, ask.query)):
-            if not allowed(scopes, ask.kind, ask.module):
-                raise Refusal(401, "OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL")
-            return await self._held(endpoint, ask, strike, entry, request)
+        return strike
 
-    async def _held(
+    async def _struck(
         self, endpoint: Endpoint, ask: Ask, strike: Strike, entry: CallRecord, request: Request
     ) -> Answer | None:
+        """Carry a call out, or do to it what the faults say."""
         await self._pause(strike.delay + self._sim.config.latency)
         if self._sim.closing.is_set() or strike.has(Action.LOSE):
             entry.outcome = "lost"

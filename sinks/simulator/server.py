@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -178,11 +178,16 @@ def run_simulator(
     asyncio.run(_until_signalled(config, announce, until_eof))
 
 
+def _stop_at_eof(stop: asyncio.Event) -> None:
+    if not os.read(0, 1024):
+        stop.set()
+
+
 async def _until_signalled(config: SimulatorConfig, announce: Callable[[Announcement], None], until_eof: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if until_eof:
-        loop.add_reader(0, lambda: os.read(0, 1024) or stop.set())
+        loop.add_reader(0, _stop_at_eof, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with await start_simulator(config) as running:
