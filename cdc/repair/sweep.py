@@ -69,22 +69,26 @@ async def sweep_feed(
 ) -> Sweep:
     """Compare one feed's view with the ledger and mark what differs, in the lane `bulk`.
 
+    A parked key stays parked: it failed on the data that it still has. `forced` marks those as well.
+
     Args:
         source: a connection to the source, in UTC, outside any transaction.
         state: another connection, to the state, outside any transaction.
+        feed: whose view it is.
         hash_key: the key of the ledger's row hashes.
         forced: mark every record, and have it sent even if it is equal.
         dry_run: only count.
     """
     found = Sweep(feed.name)
     since = datetime.now(UTC)
+    parked = frozenset() if forced else await _parked_keys(state, feed)
     async with source.transaction(), state.transaction():
         async for truth, entry in _side_by_side(_view_rows(source, feed, hash_key), _ledger_rows(state, feed)):
             found.compared += 1
             if _differs(found, feed, truth, entry) or (forced and truth is not None):
                 found.keys[(truth or entry).key] = None  # type: ignore[union-attr]  # one of them is there
     if not dry_run:
-        keys = list(found.keys)
+        keys = [key for key in found.keys if key not in parked]
         for start in range(0, len(keys), _MARK):
             await mark(
                 state,
@@ -110,6 +114,11 @@ def _differs(found: Sweep, feed: Feed, truth: _Row | None, entry: _Row | None) -
     changed = not entry.settled or (feed.once is None and truth.row_hash != entry.row_hash)
     found.changed += changed
     return changed
+
+
+async def _parked_keys(conn: AsyncConnection[Any], feed: Feed) -> frozenset[str]:
+    cursor = await conn.execute("select key from cdc.outbox where feed = %s and parked_at is not null", [feed.name])
+    return frozenset(row[0] for row in await cursor.fetchall())
 
 
 async def _view_rows(conn: AsyncConnection[Any], feed: Feed, hash_key: bytes) -> AsyncIterator[_Row]:
