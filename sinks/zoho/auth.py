@@ -219,4 +219,6 @@ class Authenticator:
 
     def _access(self, record: TokenRecord) -> Access:
         domain = self._config.api_domain or record.api_domain or self._config.center.api
+        if domain is None:
+            raise SinkError(Reason.BAD_ANSWER, "the OAuth server names no api_domain; set ZOHO_API_DOMAIN")
         return Access(token=record.access_token or "", api_domain=domain.rstrip("/"))

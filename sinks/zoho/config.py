@@ -14,24 +14,24 @@ class DataCenter:
 
     Attributes:
         accounts: origin of the OAuth server.
-        api: origin of the CRM API.
+        api: origin of the CRM API; None where only the token answer tells it.
         upload: origin that takes files for Bulk Write; None where Zoho names none.
     """
 
     accounts: str
-    api: str
+    api: str | None
     upload: str | None
 
 
-def _center(accounts: str, api: str, upload: str | None) -> DataCenter:
+def _center(accounts: str, api: str | None, upload: str | None) -> DataCenter:
     return DataCenter(
         accounts=f"https://{accounts}",
-        api=f"https://{api}",
+        api=None if api is None else f"https://{api}",
         upload=None if upload is None else f"https://{upload}",
     )
 
 
-# https://www.zoho.com/crm/developer/docs/api/v8/multi-dc.html and the accounts server's own page for SA and UK.
+# https://www.zoho.com/crm/developer/docs/api/v8/multi-dc.html and the accounts server's own pages for SA, UK and AE.
 DATA_CENTERS: Mapping[str, DataCenter] = MappingProxyType(
     {
         "US": _center("accounts.zoho.com", "www.zohoapis.com", "content.zohoapis.com"),
@@ -43,6 +43,7 @@ DATA_CENTERS: Mapping[str, DataCenter] = MappingProxyType(
         "CA": _center("accounts.zohocloud.ca", "www.zohoapis.ca", "upload.zohocloud.ca"),
         "SA": _center("accounts.zoho.sa", "www.zohoapis.sa", "files.zoho.sa"),
         "UK": _center("accounts.zoho.uk", "www.zohoapis.uk", None),
+        "AE": _center("accounts.zoho.ae", None, None),
     }
 )
 
@@ -54,7 +55,7 @@ def center_of(origin: str) -> str | None:
     """
     domain = (urlsplit(origin).hostname or "").partition(".")[2]
     for name, center in DATA_CENTERS.items():
-        if domain == (urlsplit(center.api).hostname or "").partition(".")[2]:
+        if center.api is not None and domain == (urlsplit(center.api).hostname or "").partition(".")[2]:
             return name
     return None
 

@@ -101,5 +101,5 @@ def _other_center(domain: str | None, config: ZohoConfig) -> SinkError | None:
     return SinkError(
         Reason.TOKEN_INVALID,
         f"the account lives in data centre {theirs} ({domain}), "
-        f"but ZOHO_DATA_CENTER is {config.data_center} ({config.center.api})",
+        f"but ZOHO_DATA_CENTER is {config.data_center} ({config.center.api or config.center.accounts})",
     )

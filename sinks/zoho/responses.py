@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sinks.base import Refused
@@ -18,14 +18,13 @@ from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.zoho.transport import JsonValue
 
-_REASONS: Mapping[str, Reason] = MappingProxyType(
+# What a code says of one record. A code that isn't listed refuses the record's values, as most do; it parks alone.
+_RECORD_REASONS: Mapping[str, Reason] = MappingProxyType(
     {
         "DUPLICATE_DATA": Reason.DUPLICATE_IN_CRM,
         "MANDATORY_NOT_FOUND": Reason.REQUIRED_FIELD_MISSING,
-        "REQUIRED_PARAM_MISSING": Reason.REQUEST_REFUSED,
         "EXPECTED_FIELD_MISSING": Reason.REQUIRED_FIELD_MISSING,
         "DEPENDENT_FIELD_MISSING": Reason.REQUIRED_FIELD_MISSING,
-        "DEPENDENT_MISMATCH": Reason.INVALID_VALUE,
         "RECORD_LOCKED": Reason.RECORD_LOCKED,
         "NOT_APPROVED": Reason.RECORD_LOCKED,
         "NOT_REVIEWED": Reason.RECORD_LOCKED,
@@ -34,14 +33,34 @@ _REASONS: Mapping[str, Reason] = MappingProxyType(
         "NO_PERMISSION": Reason.NO_PERMISSION,
         "AUTHORIZATION_FAILED": Reason.NO_PERMISSION,
         "OAUTH_SCOPE_MISMATCH": Reason.SCOPE_MISSING,
-        "INTERNAL_ERROR": Reason.OUTCOME_UNKNOWN,  # it broke while working on this record; nobody says how far it got
-        "LIMIT_EXCEEDED": Reason.REQUEST_REFUSED,
-        "INVALID_MODULE": Reason.REQUEST_REFUSED,
+        "INTERNAL_ERROR": Reason.BAD_ANSWER,  # tried again a few times; it mustn't hold up the other records
     }
 )
-_SERVICE_REASONS: Mapping[str, Reason] = MappingProxyType(
-    {"NO_PERMISSION": Reason.NO_PERMISSION, "PROCESSING_ERROR": Reason.UNAVAILABLE}
+# What a code says of a whole call. One that isn't listed refuses the call as it stands.
+_CALL_REASONS: Mapping[str, Reason] = MappingProxyType(
+    {
+        "INVALID_TOKEN": Reason.TOKEN_INVALID,
+        "AUTHENTICATION_FAILURE": Reason.TOKEN_INVALID,
+        "INVALID_OAUTHTOKEN": Reason.TOKEN_INVALID,
+        "OAUTH_SCOPE_MISMATCH": Reason.SCOPE_MISSING,
+        "NO_PERMISSION": Reason.NO_PERMISSION,
+        "AUTHORIZATION_FAILED": Reason.NO_PERMISSION,
+        "STORAGE_SPACE_EXCEEDED": Reason.STORAGE_FULL,
+    }
 )
+_STATUS_REASONS: Mapping[int, Reason] = MappingProxyType(
+    {
+        401: Reason.TOKEN_INVALID,
+        403: Reason.NO_PERMISSION,
+        404: Reason.REQUEST_REFUSED,
+        405: Reason.REQUEST_REFUSED,
+        413: Reason.REQUEST_REFUSED,
+        415: Reason.REQUEST_REFUSED,
+    }
+)
+TOKEN_CODES = frozenset(code for code, reason in _CALL_REASONS.items() if reason is Reason.TOKEN_INVALID)
+"""Codes of a 401 that a new access token may cure."""
+
 _INVALID_DATA: tuple[tuple[str, Reason], ...] = (  # which bound the CRM names says what was wrong
     ("maximum_length", Reason.FIELD_TOO_LONG),
     ("supported_values", Reason.PICKLIST_VALUE_UNKNOWN),
@@ -140,6 +159,9 @@ def read_items(body: JsonValue, expected: int, *, key: str = "data") -> list[Ite
     items = [_read_item(entry, index) for index, entry in enumerate(entries)]
     if items and all(isinstance(i, Failed) and i.problems[0].reason is Reason.SCOPE_MISSING for i in items):
         raise SinkError(Reason.SCOPE_MISSING, "OAUTH_SCOPE_MISMATCH")
+    if any(isinstance(i, Done) for i in items):
+        # The user may write to the module, so what it may not touch are these records.
+        items = [_locked(i) if isinstance(i, Failed) else i for i in items]
     return items
 
 
@@ -163,42 +185,20 @@ def whole_error(status: int, body: JsonValue, *, is_json: bool, write: bool) -> 
     if status in (204, 304):
         return None
     if isinstance(body, dict):
-        if _code(body) is not None and (status >= 400 or body.get("status") == "error"):
-            problem = _problem(body)
-            return SinkError(_whole_reason(problem), _named(status, str(problem)))
+        if (code := _code(body)) is not None and (status >= 400 or body.get("status") == "error"):
+            return SinkError(_CALL_REASONS.get(code, Reason.REQUEST_REFUSED), _named(status, str(_problem(body))))
         if status < 300 or (status == 400 and any(isinstance(value, list) for value in body.values())):
             return None
     wrapped = _first_code(body)
-    reason = _STATUS_REASONS.get(status, Reason.BAD_ANSWER) if wrapped is None else _REASONS.get(wrapped)
-    return SinkError(reason or Reason.REQUEST_REFUSED, _named(status, wrapped), maybe_applied=write and status < 300)
-
-
-_STATUS_REASONS: Mapping[int, Reason] = MappingProxyType(
-    {
-        401: Reason.TOKEN_INVALID,
-        403: Reason.NO_PERMISSION,
-        404: Reason.REQUEST_REFUSED,
-        405: Reason.REQUEST_REFUSED,
-        413: Reason.REQUEST_REFUSED,
-        415: Reason.REQUEST_REFUSED,
-    }
-)
-TOKEN_CODES = frozenset({"INVALID_TOKEN", "AUTHENTICATION_FAILURE", "INVALID_OAUTHTOKEN"})
-"""Codes of a 401 that a new access token may cure."""
+    if wrapped is not None and status in (401, 403):
+        return SinkError(_CALL_REASONS.get(wrapped, _STATUS_REASONS[status]), _named(status, wrapped))
+    reason = _STATUS_REASONS.get(status, Reason.BAD_ANSWER)
+    return SinkError(reason, _named(status, wrapped), maybe_applied=write and status < 300)
 
 
 def code_of(body: JsonValue) -> str | None:
     """Give the code of an answer that is refused as a whole, also where it is wrapped in a list of one kind."""
     return _code(body) or _first_code(body)
-
-
-def _whole_reason(problem: Problem) -> Reason:
-    # What says of one record that a value was refused says of a whole call that the call was.
-    if problem.code in TOKEN_CODES:
-        return Reason.TOKEN_INVALID
-    if problem.code in _REASONS and problem.reason is not Reason.DUPLICATE_IN_CRM:
-        return problem.reason
-    return Reason.REQUEST_REFUSED
 
 
 def _read_item(entry: JsonValue, index: int) -> Item:
@@ -222,6 +222,14 @@ def _read_item(entry: JsonValue, index: int) -> Item:
         if problem_index is not None and problem_index != index:
             raise _bad("results out of order")
     return Failed(problems=problems)
+
+
+def _locked(item: Failed) -> Failed:
+    return Failed(
+        problems=tuple(
+            replace(p, reason=Reason.RECORD_LOCKED) if p.reason is Reason.NO_PERMISSION else p for p in item.problems
+        )
+    )
 
 
 def _flat(entry: Mapping[str, JsonValue]) -> list[Mapping[str, JsonValue]]:
@@ -262,9 +270,9 @@ def _reason(code: str, details: Mapping[str, JsonValue], path: tuple[str, ...]) 
         if details.get("api_name") == "id" and len(path) <= 1:  # its own id, not that of a record it hangs on
             return Reason.RECORD_GONE
         return next((reason for bound, reason in _INVALID_DATA if bound in details), Reason.INVALID_VALUE)
-    if code == "DEPENDENT_SERVICE_ERROR":
-        return _SERVICE_REASONS.get(str(details.get("dependency_error")), Reason.REQUEST_REFUSED)
-    return _REASONS.get(code, Reason.INVALID_VALUE)
+    if code == "DEPENDENT_SERVICE_ERROR" and details.get("dependency_error") == "PROCESSING_ERROR":
+        return Reason.BAD_ANSWER  # the one of its kinds that passes
+    return _RECORD_REASONS.get(code, Reason.INVALID_VALUE)
 
 
 def _bounds(details: Mapping[str, JsonValue]) -> list[tuple[str, str]]:

@@ -1,0 +1,156 @@
+"""Credits spent, in quarters of an hour.
+
+The CRM tells its own count late and only once half of the day's credits are gone, so we keep ours. The window rolls:
+what counts is the sum of the last 24 hours. https://www.zoho.com/crm/developer/docs/api/v8/api-limits.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import LiteralString, Self
+
+import structlog
+from psycopg import Error
+from psycopg_pool import PoolTimeout
+
+from cdc.state.database import Pool
+
+log = structlog.get_logger()
+
+_QUARTER = timedelta(minutes=15)
+
+_ADD: LiteralString = """
+insert into cdc.credit_usage as u (bucket, kind, calls, credits)
+select * from unnest(%s::timestamptz[], %s::text[], %s::bigint[], %s::bigint[])
+on conflict (bucket, kind) do update set calls = u.calls + excluded.calls, credits = u.credits + excluded.credits
+"""
+
+# A bucket counts until its last call is 24 hours old: rather a little too much than too little.
+_RECENT: LiteralString = """
+select kind, sum(calls)::bigint, sum(credits)::bigint from cdc.credit_usage
+where bucket > now() - interval '24 hours 15 minutes' group by kind
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a kind of call took in the last 24 hours."""
+
+    calls: int
+    credits: int
+
+
+class CreditLedger:
+    """Enters what each call cost; a `sinks.zoho.client.CreditBook`.
+
+    Entries are gathered in memory and written together, a second later at the most, so that accounting costs a call
+    nothing. A crash loses that second. Use it as a context manager, or call `close`.
+
+    Args:
+        pool: of the state database.
+        clock: the time, aware.
+        gather_seconds: how long entries are gathered.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        gather_seconds: float = 1.0,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._gather_seconds = gather_seconds
+        self._calls: Counter[tuple[datetime, str]] = Counter()
+        self._credits: Counter[tuple[datetime, str]] = Counter()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    async def spend(self, kind: str, credits: int) -> None:
+        """Enter one call. Never fails and never waits."""
+        entry = (_quarter(self._clock()), kind)
+        self._calls[entry] += 1
+        self._credits[entry] += credits
+        if self._writer is None and not self._closing.is_set():
+            self._writer = asyncio.create_task(self._write_soon(), name="credits-write")
+
+    async def flush(self) -> None:
+        """Write what was gathered.
+
+        Raises:
+            psycopg.Error: the database can't be written to; the entries are kept for the next time.
+        """
+        if not self._calls:
+            return
+        calls, credits = self._calls, self._credits
+        self._calls, self._credits = Counter(), Counter()
+        entries = sorted(calls)  # always in one order, so that two workers' writes can't lock each other out
+        columns = (
+            [bucket for bucket, _ in entries],
+            [kind for _, kind in entries],
+            [calls[e] for e in entries],
+            [credits[e] for e in entries],
+        )
+        written = False
+        try:
+            async with self._pool.connection() as conn:
+                await conn.execute(_ADD, columns)
+            written = True
+        finally:
+            if not written:
+                self._calls += calls
+                self._credits.update(credits)
+
+    async def used_24h(self) -> int:
+        """Say how many credits all workers have spent in the last 24 hours."""
+        return sum(usage.credits for usage in (await self.by_kind()).values())
+
+    async def by_kind(self) -> dict[str, Usage]:
+        """Say what was spent in the last 24 hours, by kind of call."""
+        await self.flush()
+        async with self._pool.connection() as conn:
+            rows = await (await conn.execute(_RECENT)).fetchall()
+        return {kind: Usage(calls=calls, credits=credits) for kind, calls, credits in rows}
+
+    async def close(self) -> None:
+        """Write the rest.
+
+        Raises:
+            psycopg.Error: as `flush`.
+        """
+        self._closing.set()
+        if self._writer is not None:
+            await self._writer
+        await self.flush()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _write_soon(self) -> None:
+        """Gather for a while, write, and end once there is nothing left to write."""
+        try:
+            while self._calls and not self._closing.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), self._gather_seconds)
+                try:
+                    await self.flush()
+                except (Error, PoolTimeout) as error:
+                    log.warning("credits_not_written", error=type(error).__name__)
+        finally:
+            self._writer = None
+
+
+def _quarter(moment: datetime) -> datetime:
+    return moment - (moment - datetime.min.replace(tzinfo=UTC)) % _QUARTER
