@@ -313,7 +313,10 @@ left join lateral (
     select cdc.line(q.title, 240) as title
     -- a school has to agree before a pupil's titles leave
     where u.role is distinct from 'org_managed'
-        and (q.created_by is null or cdc.is_adult_role(cdc.effective_role(author.role, author.org_role, author.org_roles)))
+        and (
+            q.created_by is null
+            or cdc.is_adult_role(cdc.effective_role(author.role, author.org_role, author.org_roles))
+        )
 ) named on true
 cross join lateral (
     -- a completion has no XP of its own, its task has
