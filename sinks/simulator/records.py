@@ -97,7 +97,7 @@ class Records:
     def _insert(self, table: Table, sent: Json, path: str) -> Item:
         module = table.module
         values, problems = self._validator.check(module, sent, path)
-        problems += self._validator.absent(module, values, path)
+        problems += self._validator.absent(module, sent, path)
         problems += self._validator.empty_note(module, values, path)
         return self._add(table, values, problems, path)
 
@@ -144,7 +144,7 @@ class Records:
         values, problems = self._validator.check(table.module, sent, path)
         field, holders = self._match(table, values, fields)
         if not holders or self._config.upsert_demands_mandatory:
-            problems += self._validator.absent(table.module, values, path)
+            problems += self._validator.absent(table.module, sent, path)
         if field is None or not holders:
             item = self._add(table, values, problems, path)
             action, matched = "insert", None

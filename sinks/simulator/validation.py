@@ -58,12 +58,12 @@ class Validator:
                     problems.append(missing(name, f"{path}.{name}"))
         return values, problems
 
-    def absent(self, module: Module, values: Record, path: str) -> list[Item]:
+    def absent(self, module: Module, sent: Json, path: str) -> list[Item]:
         """Problems of a new record: mandatory fields that weren't sent at all."""
         return [
             missing(field.api_name, f"{path}.{field.api_name}")
             for field in module.fields.values()
-            if field.mandatory and field.api_name not in values
+            if field.mandatory and field.api_name not in sent
         ]
 
     @staticmethod
