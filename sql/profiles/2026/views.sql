@@ -78,14 +78,15 @@ create or replace function cdc.whole(value numeric) returns integer
 language sql immutable parallel safe
 return least(greatest(coalesce(value, 0), 0), 999999999)::integer;
 
-create or replace function cdc.iso_date(moment timestamptz) returns text
+-- The day in UTC, whatever the session's zone is; null for infinity, which no CRM knows.
+create or replace function cdc.utc_day(moment timestamptz) returns date
 language sql immutable parallel safe
-return case when isfinite(moment) then to_char(moment at time zone 'UTC', 'YYYY-MM-DD') end;
+return case when isfinite(moment) then (moment at time zone 'UTC')::date end;
 
--- ISO 8601 with an offset and without a fraction, the only form that the CRM takes.
-create or replace function cdc.iso_time(moment timestamptz) returns text
-language sql immutable parallel safe
-return case when isfinite(moment) then to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') end;
+-- The CRM takes ISO 8601 with an offset and without a fraction of a second.
+create or replace function cdc.whole_second(moment timestamptz) returns timestamptz
+language sql stable parallel safe
+return case when isfinite(moment) then date_trunc('second', moment) end;
 
 -- What tells one completion from the next of the same row.
 create or replace function cdc.event_id(id uuid, moment timestamptz) returns text
@@ -204,7 +205,7 @@ select
     cdc.email_address(u.email)                                        as "Email",
     cdc.line(u.display_name, 100)                                     as "Display_Name",
     cdc.role_label(cdc.effective_role(u.role, u.org_role, u.org_roles)) as "User_Type",
-    cdc.iso_date(u.created_at)                                        as "Signup_Date",
+    cdc.utc_day(u.created_at)                                         as "Signup_Date",
     -- users.total_xp is not maintained in every era; the pillars are
     cdc.whole(xp.total)                                               as "Total_XP",
     cdc.level_of(xp.total)                                            as "Level",
@@ -232,7 +233,7 @@ select
         order by coalesce(l.sync_status = 'active', false) desc, l.created_at desc nulls last, l.id
         limit 1
     ), 'None')                                                        as "LMS_Platform",
-    cdc.iso_time(u.last_active)                                       as "Last_Active_At"
+    cdc.whole_second(u.last_active)                                   as "Last_Active_At"
 from public.users u
 cross join lateral (
     select
@@ -301,7 +302,7 @@ select
     e.user_id                                         as user_id,
     coalesce('Completed: ' || named.title, 'Completed a quest') as "Subject",
     'Completed'                                       as "Status",
-    cdc.iso_date(e.completed_at)                      as "Due_Date",
+    cdc.utc_day(e.completed_at)                       as "Due_Date",
     'XP earned: ' || cdc.whole(earned.xp)::text       as "Description",
     'Quest Completion'                                as "Event_Type",
     cdc.whole(earned.xp)                              as "XP_Earned"

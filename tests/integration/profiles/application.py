@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 ADULT_BIRTHDAY = "1980-02-03"
 
@@ -103,12 +102,12 @@ class Application:
         )
 
     def rows(self, view: str, key: str, value: uuid.UUID) -> list[dict[str, Any]]:
-        """What a view shows for a key, asked as the pipeline asks."""
-        statement = sql.SQL("select * from {} where {} = any(%s::uuid[])").format(
+        """What a view shows for a key, asked as the pipeline asks: in UTC, as JSON."""
+        statement = sql.SQL("select to_jsonb(v) from {} v where {} = any(%s::uuid[])").format(
             sql.Identifier("cdc", view), sql.Identifier(key)
         )
-        with self.connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(statement, [[str(value)]]).fetchall()
+        self.connection.execute("set local timezone to 'UTC'")
+        return [row for (row,) in self.connection.execute(statement, [[str(value)]])]
 
     def contact(self, user: uuid.UUID) -> dict[str, Any] | None:
         """The person's contact, or None if they may not be in the CRM."""

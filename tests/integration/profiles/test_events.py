@@ -29,9 +29,9 @@ def test_a_completion(app: Application) -> None:
     assert app.completions(enrolment) == []
     app.update("user_quests", enrolment, completed_at="2026-01-09 20:00:00.000001-07")
     assert only(app.completions(enrolment)) == {
-        "enrolment_id": enrolment,
+        "enrolment_id": str(enrolment),
         "event_id": f"{enrolment}:1768014000000001",
-        "user_id": user,
+        "user_id": str(user),
         "Subject": "Completed: Map your watershed",
         "Status": "Completed",
         "Due_Date": "2026-01-10",
@@ -118,9 +118,9 @@ def test_a_badge_is_an_event_once_it_is_awarded(app: Application) -> None:
     assert app.rows("badges_earned", "award_id", award) == []
     app.update("user_badges", award, completed_at="2026-01-09 20:00-07", progress_percentage=100)
     assert only(app.rows("badges_earned", "award_id", award)) == {
-        "award_id": award,
+        "award_id": str(award),
         "event_id": f"{award}:1768014000000000",
-        "user_id": user,
+        "user_id": str(user),
         "Note_Title": "Badge earned: Night Owl",
         "Note_Content": "Earned on 2026-01-10.",
     }

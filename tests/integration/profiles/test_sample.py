@@ -62,7 +62,7 @@ def test_columns_fit_the_feeds_file(sample: tuple[str, Database]) -> None:
     """Own columns are there, every custom field has a column of a fitting type, and picklists hold what is shown."""
     profile, database = sample
     types = {
-        "text": "text", "website": "text", "picklist": "text", "date": "text", "datetime": "text",
+        "text": "text", "website": "text", "picklist": "text", "date": "date", "datetime": "timestamp with time zone",
         "integer": "integer", "boolean": "boolean",
     }  # fmt: skip
     for feed in load_profile(profile).feeds.values():
@@ -111,3 +111,12 @@ def test_a_few_keys_are_read_by_index(profile: str, postgres_dsn: str) -> None:
             assert not scanned & grows
             rows_read = [node["Actual Rows"] for node in nodes(tree["Plan"]) if node.get("Relation Name") == "users"]
             assert max(rows_read) <= 3
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Denver", "Pacific/Auckland"])
+def test_days_do_not_depend_on_the_sessions_zone(sample: tuple[str, Database], zone: str) -> None:
+    _, database = sample
+    days = """select md5(string_agg(user_id || ' ' || "Signup_Date", '' order by user_id)) from cdc.contacts"""
+    with database.connect() as connection:
+        connection.execute("select set_config('timezone', %s, false)", [zone])
+        assert connection.execute(days).fetchall() == database.execute(days)
