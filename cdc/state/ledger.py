@@ -54,7 +54,8 @@ class LedgerChange:
         withdrawn: record ids that it no longer holds.
         unsent: record ids whose create certainly wasn't carried out.
         row_hashes: record id to the hash of a row that changed in nothing that is delivered.
-        orphaning: dependent feeds, whose entries under a withdrawn record lose their parent.
+        bereaved: record ids that are no longer the CRM record that dependents hang on: withdrawn or made anew.
+        orphaning: dependent feeds, whose entries under these lose their parent.
     """
 
     feed: str
@@ -62,6 +63,7 @@ class LedgerChange:
     withdrawn: Collection[str] = ()
     unsent: Collection[str] = ()
     row_hashes: Mapping[str, bytes] = field(default_factory=dict)
+    bereaved: Collection[str] = ()
     orphaning: Collection[str] = ()
 
 
@@ -217,14 +219,12 @@ async def apply(conn: AsyncConnection[Any], change: LedgerChange) -> list[tuple[
     if change.row_hashes:
         ids, hashes = list(change.row_hashes), list(change.row_hashes.values())
         await conn.execute(_ROW_HASH_SQL, {"feed": feed, "record_ids": ids, "row_hashes": hashes})
-    if not change.withdrawn:
+    if change.withdrawn:
+        await conn.execute(_WITHDRAWN_SQL, {"feed": feed, "record_ids": list(change.withdrawn)})
+    if not change.bereaved or not change.orphaning:
         return []
-    withdrawn = list(change.withdrawn)
-    await conn.execute(_WITHDRAWN_SQL, {"feed": feed, "record_ids": withdrawn})
-    if not change.orphaning:
-        return []
-    cursor = await conn.execute(_ORPHAN_SQL, {"feeds": list(change.orphaning), "parent_ids": withdrawn})
-    return await cursor.fetchall()
+    params = {"feeds": list(change.orphaning), "parent_ids": list(change.bereaved)}
+    return await (await conn.execute(_ORPHAN_SQL, params)).fetchall()
 
 
 def _sent_params(sent: Sequence[Sent]) -> dict[str, list[Any]]:

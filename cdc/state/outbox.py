@@ -7,7 +7,7 @@ that order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -297,6 +297,12 @@ async def next_due(conn: AsyncConnection[Any], request: ClaimRequest) -> Due:
     if row is None:
         raise StateError("the outbox gave no answer about what is due")
     return Due(*row)
+
+
+async def marked_keys(conn: AsyncConnection[Any], feed: str, keys: Collection[str]) -> frozenset[str]:
+    """Tell which of some keys are in the outbox, parked or not."""
+    cursor = await conn.execute("select key from cdc.outbox where feed = %s and key = any(%s)", [feed, list(keys)])
+    return frozenset(row[0] for row in await cursor.fetchall())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

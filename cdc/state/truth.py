@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, sql
 from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, qualified
 from cdc.state.records import ViewRow
+from sinks.base import Column
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -53,10 +54,12 @@ class Truth:
 
     Attributes:
         key_type: of the key column, as `format_type` prints it.
+        columns: those that are fields of the sink.
     """
 
     feed: Feed
     key_type: str
+    columns: tuple[Column, ...]
     _read: sql.Composed
     _present: sql.Composed
     _children: sql.Composed | None
@@ -70,7 +73,7 @@ class Truth:
         """
         cursor = await conn.execute(
             "select attname, format_type(atttypid, null) from pg_attribute"
-            " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
+            " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
             [view_identifier(feed).as_string(conn)],
         )
         types: dict[str, str] = dict(await cursor.fetchall())
@@ -80,7 +83,9 @@ class Truth:
                 f"feed {feed.name}: view {feed.view} " + (f"lacks {', '.join(absent)}" if types else "does not exist"),
                 fix="apply the profile's views.sql to the source database",
             )
-        return cls(feed, types[feed.key], _read_sql(feed, types), _present_sql(feed, types), _children_sql(feed, types))
+        columns = tuple(Column(name=n, type=t) for n, t in types.items() if n not in feed.own_columns)
+        queries = _read_sql(feed, types), _present_sql(feed, types), _children_sql(feed, types)
+        return cls(feed, types[feed.key], columns, *queries)
 
     async def read(
         self, conn: AsyncConnection[Any], keys: Collection[str], hash_key: bytes
@@ -113,12 +118,12 @@ class Truth:
         cursor = await conn.execute(self._present, {"keys": possible})
         return frozenset(row[0] for row in await cursor.fetchall())
 
-    async def keys_under(self, conn: AsyncConnection[Any], parent_ids: Sequence[str]) -> list[str]:
-        """Give the keys of the rows that hang on some parents; none for a feed that needs no parent."""
+    async def children(self, conn: AsyncConnection[Any], parent_ids: Collection[str]) -> list[tuple[str, str]]:
+        """Give (parent id, key) of the rows that hang on some parents; none for a feed that needs no parent."""
         if self._children is None or not parent_ids:
             return []
         cursor = await conn.execute(self._children, {"parent_ids": list(parent_ids)})
-        return [row[0] for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
     def _possible(self, keys: Collection[str]) -> list[str]:
         possible = _POSSIBLE.get(self.key_type)
@@ -158,7 +163,10 @@ def _present_sql(feed: Feed, types: Mapping[str, str]) -> sql.Composed:
 def _children_sql(feed: Feed, types: Mapping[str, str]) -> sql.Composed | None:
     if feed.parent is None:
         return None
-    return sql.SQL("select distinct {key} from {view} as v where v.{parent} = any(%(parent_ids)s::{type}[])").format(
+    return sql.SQL(
+        "select distinct {parent_text}, {key} from {view} as v where v.{parent} = any(%(parent_ids)s::{type}[])"
+    ).format(
+        parent_text=_column(feed.parent),
         key=_column(feed.key),
         view=view_identifier(feed),
         parent=sql.Identifier(feed.parent),

@@ -1,0 +1,103 @@
+"""Makes one batch's calls to a sink, and finds the record at fault when a call fails as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cdc.delivery.policy import POLICIES, Response
+from sinks.base import Operation, Outcome, Refused, Sink
+from sinks.errors import SinkError
+from sinks.reasons import Reason
+
+_HOPELESS = 3
+"""When this many records fail each on its own and no other gets an answer, the cause is not a record."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What became of a batch's operations so far.
+
+    Attributes:
+        outcomes: by record id.
+        culprits: record ids with a Refused outcome because each of them alone spoilt its call.
+        failure: why the remaining ones have no outcome; None if all calls were answered.
+        doubtful: record ids that may have been delivered all the same.
+        calls: how many were made.
+    """
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    culprits: set[str] = field(default_factory=set)
+    failure: SinkError | None = None
+    doubtful: set[str] = field(default_factory=set)
+    calls: int = 0
+
+
+async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, seconds: float) -> None:
+    """Deliver operations: in one call, or in several if a record among them spoils it.
+
+    Args:
+        sink: where to.
+        operations: not more than the sink takes in a call.
+        answers: is given the outcomes, and the failure if there is one.
+        seconds: after which an answer counts as lost.
+    """
+    pending = [list(operations)]
+    suspects: dict[str, SinkError] = {}
+    answered = False
+    while pending:
+        piece = pending.pop()
+        answers.calls += 1
+        try:
+            outcomes = await _one_call(sink, piece, seconds)
+        except asyncio.CancelledError:
+            answers.doubtful.update(o.record_id for o in piece)
+            raise
+        except SinkError as error:
+            if error.maybe_applied:
+                answers.doubtful.update(o.record_id for o in piece)
+            policy = POLICIES[error.reason]
+            if not policy.isolate or error.maybe_applied:
+                if policy.response is Response.PAUSE:
+                    answers.failure = error
+                    break
+                _refuse(answers, error, [o.record_id for o in piece])
+            elif len(piece) > 1:
+                half = len(piece) // 2
+                pending += [piece[half:], piece[:half]]
+            else:
+                suspects[piece[0].record_id] = error
+                if len(suspects) >= _HOPELESS and not answered:
+                    break
+        else:
+            answered = True
+            answers.outcomes |= {outcome.record_id: outcome for outcome in outcomes}
+    _judge(answers, suspects, answered=answered)
+
+
+def _judge(answers: Answers, suspects: dict[str, SinkError], *, answered: bool) -> None:
+    """Blame the records that failed alone if others went through; else the service, or the whole mapping."""
+    for record_id, error in suspects.items():
+        whole = POLICIES[error.reason].response is Response.PAUSE or len(suspects) >= _HOPELESS
+        if whole and not answered:
+            answers.failure = answers.failure or error
+        else:
+            answers.culprits.add(record_id)
+            _refuse(answers, error, [record_id])
+
+
+def _refuse(answers: Answers, error: SinkError, record_ids: Sequence[str]) -> None:
+    for record_id in record_ids:
+        answers.outcomes[record_id] = Refused(record_id=record_id, reason=error.reason, detail=error.detail)
+
+
+async def _one_call(sink: Sink, operations: Sequence[Operation], seconds: float) -> Sequence[Outcome]:
+    try:
+        async with asyncio.timeout(seconds):
+            outcomes = await sink.deliver(operations)
+    except TimeoutError:
+        raise SinkError(Reason.OUTCOME_UNKNOWN, f"no answer in {seconds:g} s", maybe_applied=True) from None
+    if [o.record_id for o in outcomes] != [o.record_id for o in operations]:
+        raise SinkError(Reason.BAD_ANSWER, "outcomes don't match the operations", maybe_applied=True)
+    return outcomes

@@ -1,0 +1,71 @@
+"""One feed's way from the outbox to its sink: what stays the same from batch to batch."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.stats import Stats
+from cdc.routing.feeds import Feed
+from cdc.state.database import Pool
+from cdc.state.truth import Truth
+from sinks.base import Sink
+from sinks.errors import SinkError
+from sinks.reasons import Reason
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """One feed with its views, its sink and the databases.
+
+    Attributes:
+        truth: the feed's view.
+        parent: the view of the feed that it needs.
+        children: the views of the feeds that need it.
+        source: pool on the source database; autocommit, UTC.
+        state: pool on the state database; autocommit, UTC.
+        clock: seconds that never go back.
+        chance: from 0 to 1, for jitter.
+        fitted: the sink has agreed to the view's columns.
+    """
+
+    feed: Feed
+    sink: Sink
+    truth: Truth
+    parent: Truth | None
+    children: Sequence[Truth]
+    source: Pool
+    state: Pool
+    options: DeliveryOptions
+    stats: Stats
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    fitted: bool = False
+
+    @property
+    def family(self) -> str:
+        """The sink's family, such as `zoho`."""
+        return self.feed.sink.partition(".")[0]
+
+    @property
+    def scopes(self) -> tuple[str, str]:
+        """The control scopes that stop this feed."""
+        return (self.family, self.feed.name)
+
+    async def fit(self) -> None:
+        """Let the sink check the view's columns, once.
+
+        Raises:
+            SinkError: REQUEST_REFUSED with the columns that don't fit; or whatever the sink raises. A column that the
+                sink doesn't know would be dropped in silence and count as delivered, so nothing is sent then.
+        """
+        if self.fitted:
+            return
+        misfits = await self.sink.fit(self.truth.columns)
+        if misfits:
+            words = "; ".join(f"{m.column}: {m.reason.name} {m.detail}".strip() for m in misfits)
+            raise SinkError(Reason.REQUEST_REFUSED, words)
+        self.fitted = True

@@ -1,0 +1,162 @@
+"""Everything that comes before a batch's first call: read, plan, ask the breaker, write down what is about to go.
+
+It may be broken off anywhere. What it has written by then does no harm: a mark too many, a withdrawal counted that did
+not go, a create that is looked for before it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import structlog
+
+from cdc.delivery.conclude import Case
+from cdc.delivery.line import Line
+from cdc.delivery.planner import Known, Plan, Planned, plan_key
+from cdc.delivery.reading import Reading, read_truth
+from cdc.routing.feeds import Lane
+from cdc.state import ledger, synclog
+from cdc.state.ledger import Intent
+from cdc.state.outbox import Claim, Claimed, Mark, mark, marked_keys
+from cdc.state.records import LedgerEntry, Standing
+from sinks.base import Action
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch that is ready to be sent.
+
+    Attributes:
+        cases: by key.
+        reserved: log lines of the withdrawals, by record id.
+        children: (feed, key) of the view rows that hang on each record that is to be created.
+    """
+
+    cases: dict[str, Case]
+    reserved: Mapping[str, UUID] = field(default_factory=dict)
+    children: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def planned(self, action: Action) -> Iterator[tuple[Case, Planned]]:
+        """Give the operations of one kind that nothing holds back."""
+        for case in self.cases.values():
+            for planned in case.plan.planned if case.plan is not None else ():
+                operation = planned.operation
+                held = action is Action.WITHDRAW and case.held
+                if operation.action is action and not held and operation.record_id not in case.unsent:
+                    yield case, planned
+
+    def sendable(self) -> list[Planned]:
+        """Give all operations that nothing holds back."""
+        return [planned for action in Action for _, planned in self.planned(action)]
+
+
+async def prepare(line: Line, claimed: Claimed) -> Prepared:
+    """Make a claimed batch ready.
+
+    Raises:
+        SinkError: VIEW_UNREADABLE, if the feed's view can't be read.
+        psycopg.OperationalError: if a database can't be reached.
+    """
+    prepared = Prepared(await _plan(line, claimed))
+    await _ask_breaker(line, prepared)
+    await _mark_sending(line, prepared)
+    return prepared
+
+
+async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
+    claims = {claim.key: claim for claim in claimed.claims}
+    async with line.source.connection() as source:
+        reading = await read_truth(source, line.truth, list(claims), line.options.hash_key)
+    parents = await _read_parents(line, reading)
+    plans = {key: _plan_key(line, claimed, claim, reading, parents) for key, claim in claims.items()}
+    missing = frozenset[str]().union(*(plan.missing for plan in plans.values()))
+    coming = await _ring_for(line, claimed, missing, parents) if missing else frozenset()
+    return {
+        key: Case(claim=claim, plan=plans[key], missing=plans[key].missing & coming) for key, claim in claims.items()
+    }
+
+
+def _plan_key(line: Line, claimed: Claimed, claim: Claim, reading: Reading, parents: Mapping[str, LedgerEntry]) -> Plan:
+    if claim.key in reading.refused:
+        return Plan(key=claim.key, refused=(reading.refused[claim.key],))
+    day_has_come = claim.deferred_until is not None and claim.deferred_until <= claimed.at
+    known = Known(
+        key=claim.key,
+        rows=reading.rows.get(claim.key, ()),
+        entries=claim.entries,
+        parents=parents,
+        slow_due=line.options.flush_all or day_has_come,
+        forced=claim.forced,
+    )
+    return plan_key(line.feed, known, line.options.hash_key)
+
+
+async def _read_parents(line: Line, reading: Reading) -> dict[str, LedgerEntry]:
+    ids = {row.parent_id for rows in reading.rows.values() for row in rows if row.parent_id is not None}
+    if line.feed.needs is None or not ids:
+        return {}
+    async with line.state.connection() as state:
+        return await ledger.read_records(state, line.feed.needs, ids)
+
+
+async def _ring_for(
+    line: Line, claimed: Claimed, missing: Collection[str], parents: Mapping[str, LedgerEntry]
+) -> frozenset[str]:
+    """Tell which missing parents will come; those that nobody works on are marked dirty.
+
+    A parent that isn't in its own view will never come, and its dependents have nothing to wait for.
+    """
+    if line.parent is None:
+        return frozenset()
+    async with line.source.connection() as source:
+        coming = await line.parent.present(source, missing)
+    idle = {p for p in coming if p not in parents or parents[p].standing is not Standing.SENDING}
+    if idle:
+        feed = line.parent.feed.name
+        async with line.state.connection() as state, state.transaction():
+            unknown = sorted(idle - await marked_keys(state, feed, idle))
+            await mark(state, [Mark(feed=feed, key=key, lane=Lane.LIVE, dirty_at=claimed.at) for key in unknown])
+    return coming
+
+
+async def _ask_breaker(line: Line, prepared: Prepared) -> None:
+    """Enter withdrawals into the log before they go, and hold the keys of those that may not."""
+    wanted: dict[str, str] = {}
+    approved: dict[str, str] = {}
+    for case, planned in prepared.planned(Action.WITHDRAW):
+        (approved if case.claim.approved else wanted)[planned.operation.record_id] = case.claim.key
+    if not wanted and not approved:
+        return
+    feed = line.feed
+    async with line.state.connection() as state:
+        reserved = await synclog.reserve_withdrawals(state, feed.name, feed.withdraw_limit, wanted, approved)
+        if reserved is None:
+            _log.warning("withdrawals_held", feed=feed.name, records=len(wanted), limit=feed.withdraw_limit)
+            for key in set(wanted.values()):
+                prepared.cases[key] = replace(prepared.cases[key], held=True)
+            reserved = await synclog.reserve_withdrawals(state, feed.name, feed.withdraw_limit, (), approved)
+    prepared.reserved = reserved or {}
+
+
+async def _mark_sending(line: Line, prepared: Prepared) -> None:
+    """Write creates down before they are sent, and find the rows that will hang on them."""
+    creates = list(prepared.planned(Action.CREATE))
+    if not creates:
+        return
+    intents = [Intent(record_id=p.operation.record_id, key=p.key, parent_id=p.parent_id) for _, p in creates]
+    async with line.state.connection() as state:
+        allowed = await ledger.mark_sending(state, line.feed.name, line.feed.needs, intents)
+    for case, planned in creates:
+        record_id = planned.operation.record_id
+        if record_id not in allowed:
+            current = prepared.cases[case.claim.key]
+            prepared.cases[case.claim.key] = replace(current, unsent=current.unsent | {record_id})
+    if line.children and allowed:
+        async with line.source.connection() as source:
+            for child in line.children:
+                for parent_id, key in await child.children(source, allowed):
+                    prepared.children.setdefault(parent_id, []).append((child.feed.name, key))

@@ -1,0 +1,172 @@
+"""Keeps one feed moving: claims what is due, starts a batch for it, and sleeps exactly until there is more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import psycopg
+import structlog
+
+from cdc.delivery.batch import Batch
+from cdc.delivery.batching import URGENCY, InFlight, Limits, Take, bulk_take, urgent_take
+from cdc.delivery.line import Line
+from cdc.routing.feeds import Lane
+from cdc.state import control
+from cdc.state.control import Probe
+from cdc.state.outbox import Claimed, ClaimRequest, Due, claim, next_due
+
+_log = structlog.get_logger()
+_AFTER_TROUBLE_SECONDS = 1.0
+_TAKEN_SECONDS = 0.25
+"""How soon to look again for keys that are due and can't be claimed: another worker has them locked."""
+_TICK_SECONDS = 0.005
+
+Lanes = Callable[[str], Awaitable[Collection[Lane]]]
+"""Which lanes a sink family may spend credits on now."""
+
+
+class Pump:
+    """One feed's loop.
+
+    Args:
+        line: the feed's.
+        lanes: asked before each claim.
+    """
+
+    def __init__(self, line: Line, lanes: Lanes) -> None:
+        self._line = line
+        self._lanes = lanes
+        self._limits = Limits(batch_size=line.sink.batch_size, parallel=line.options.parallel)
+        self._wake = asyncio.Event()
+        self._batches: dict[asyncio.Task[None], bool] = {}
+        self._error: BaseException | None = None
+
+    def wake(self) -> None:
+        """Look again now: keys were marked, or a batch has ended."""
+        self._wake.set()
+
+    @property
+    def busy(self) -> bool:
+        """Tells whether a batch is under way."""
+        return bool(self._batches)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`; batches that are under way then are left to `drain`.
+
+        Raises:
+            Exception: whatever a batch didn't expect; a worker that goes on after that would hide it.
+        """
+        while not stop.is_set():
+            if self._error is not None:
+                raise self._error
+            self._wake.clear()
+            try:
+                seconds = await self._turn()
+            except psycopg.OperationalError as error:
+                _log.warning("outbox_unreachable", feed=self._line.feed.name, error=type(error).__name__)
+                seconds = _AFTER_TROUBLE_SECONDS
+            await self._sleep(seconds)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the batches under way; cancel those that take longer. They give their keys back."""
+        if not self._batches:
+            return
+        _, late = await asyncio.wait(self._batches, timeout=seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            _log.warning("drain_cut_short", feed=self._line.feed.name, batches=len(late))
+            await asyncio.wait(late)
+
+    async def _turn(self) -> float:
+        """Start what may start. Returns seconds until the next look, at most."""
+        lanes = await self._lanes(self._line.family)
+        if await self._start(urgent_take(self._in_flight(), self._limits, lanes)):
+            return 0.0
+        if await self._start(bulk_take(self._in_flight(), self._limits, lanes)):
+            return 0.0
+        async with self._line.state.connection() as state:
+            due = await next_due(state, self._request(Take(_ordered(lanes), 1, 1)))
+        seconds = await self._probe(due, lanes) if due.paused else self._until_due(due)
+        all_lanes = len(lanes) == len(URGENCY)
+        return seconds if all_lanes else min(seconds, self._line.options.budget_seconds)
+
+    def _until_due(self, due: Due) -> float:
+        if due.in_seconds is None or (due.in_seconds == 0 and self._batches):
+            return self._line.options.idle_seconds  # the end of a batch wakes us
+        return max(due.in_seconds, _TICK_SECONDS) if due.in_seconds else _TAKEN_SECONDS
+
+    async def _start(self, take: Take | None) -> bool:
+        if take is None:
+            return False
+        started = self._line.clock()
+        async with self._line.state.connection() as state:
+            claimed = await claim(state, self._request(take))
+        if claimed is None:
+            return False
+        self._spawn(claimed, started, bulk=take.lanes == (Lane.BULK,))
+        return True
+
+    async def _probe(self, due: Due, lanes: Collection[Lane]) -> float:
+        """Try a paused scope with one batch, if its pause has ended and there is something to send."""
+        if due.probe_in_seconds is None or due.in_seconds is None:
+            return self._line.options.idle_seconds
+        wait = max(due.probe_in_seconds, due.in_seconds)
+        if wait > 0 or self._batches or not lanes:
+            return max(wait, _TAKEN_SECONDS)
+        take = Take(_ordered(lanes), self._limits.batch_size, 1)
+        started = self._line.clock()
+        async with self._line.state.connection() as state:
+            probes = await control.take_probe(state, self._line.scopes, self._line.options.lease_seconds)
+            if not probes:
+                return _TAKEN_SECONDS
+            claimed = await claim(state, self._request(take, probing=True))
+            if claimed is None:
+                await control.probe_unused(state, probes)
+                return _TAKEN_SECONDS
+        self._spawn(claimed, started, probes=probes)
+        return self._line.options.idle_seconds
+
+    def _request(self, take: Take, *, probing: bool = False) -> ClaimRequest:
+        options = self._line.options
+        return ClaimRequest(
+            feed=self._line.feed.name,
+            worker=options.worker_id,
+            scopes=self._line.scopes,
+            lanes=take.lanes,
+            limit=take.limit,
+            at_least=take.at_least,
+            lease_seconds=options.lease_seconds,
+            flush_all=options.flush_all,
+            probing=probing,
+        )
+
+    def _spawn(self, claimed: Claimed, started: float, *, bulk: bool = False, probes: Sequence[Probe] = ()) -> None:
+        batch = Batch(line=self._line, claimed=claimed, started=started, probes=probes)
+        task = asyncio.create_task(batch.process(), name=f"batch {self._line.feed.name}")
+        self._batches[task] = bulk
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._batches[task]
+        self._wake.set()
+        if not task.cancelled():
+            self._error = self._error or task.exception()
+
+    def _in_flight(self) -> InFlight:
+        bulk = sum(self._batches.values())
+        return InFlight(urgent=len(self._batches) - bulk, bulk=bulk)
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(min(seconds, self._line.options.idle_seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _ordered(lanes: Collection[Lane]) -> tuple[Lane, ...]:
+    return tuple(lane for lane in URGENCY if lane in lanes)

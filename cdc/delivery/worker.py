@@ -1,0 +1,185 @@
+"""The delivery worker. Any number of them, on any number of machines, may share one outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
+
+import psycopg
+import structlog
+
+from cdc.delivery.budget import LANE_SHARE, lanes_within
+from cdc.delivery.line import Line
+from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.pump import Pump
+from cdc.delivery.stats import Stats
+from cdc.errors import ProfileError
+from cdc.routing.feeds import Lane, Profile
+from cdc.state.database import Pool
+from cdc.state.outbox import listen
+from cdc.state.truth import Truth
+from sinks.base import Sink
+
+_log = structlog.get_logger()
+_RECONNECT_SECONDS = 1.0
+
+CreditsUsed = Callable[[], Awaitable[int]]
+"""Says how many credits all workers have spent in the last 24 hours."""
+
+
+class Worker:
+    """Delivers all feeds of a profile.
+
+    Args:
+        source: pool on the source database; autocommit, UTC.
+        state: pool on the state database; autocommit, UTC. One connection of it is kept for notifications.
+        profile: the feeds.
+        sinks: by name as in feeds.toml, such as `zoho.contacts`.
+        options: settings.
+        credits_used: by sink family, for those that `options.credit_limits` names.
+        clock: seconds that never go back.
+        chance: from 0 to 1, for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Pool,
+        state: Pool,
+        profile: Profile,
+        sinks: Mapping[str, Sink],
+        options: DeliveryOptions,
+        credits_used: Mapping[str, CreditsUsed] = MappingProxyType({}),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.stats = Stats(chance=chance)
+        self._source = source
+        self._state = state
+        self._profile = profile
+        self._sinks = sinks
+        self._options = options
+        self._clock = clock
+        self._chance = chance
+        self._budgets = {
+            family: _Budget(used, options.credit_limits[family], options, clock)
+            for family, used in credits_used.items()
+            if family in options.credit_limits
+        }
+        self._pumps: list[Pump] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set, then finish what is under way, for `drain_seconds` at most.
+
+        Raises:
+            ProfileError: at the start, if a view lacks a column or a feed's sink isn't given.
+        """
+        self._pumps = [Pump(line, self._lanes) for line in await self._lines()]
+        drain_seconds = 0.0
+        try:
+            async with asyncio.TaskGroup() as group:
+                listener = group.create_task(self._listen(), name="outbox-listen")
+                stopper = group.create_task(self._wake_at(stop), name="delivery-stop")
+                pumps = [group.create_task(pump.run(stop), name="pump") for pump in self._pumps]
+                await asyncio.gather(*pumps)
+                listener.cancel()
+                stopper.cancel()
+            drain_seconds = self._options.drain_seconds
+        finally:
+            await asyncio.gather(*(pump.drain(drain_seconds) for pump in self._pumps))
+
+    async def is_idle(self) -> bool:
+        """Tell whether nothing is under way or due, now or later.
+
+        What is parked, or waits for another try after a failure, doesn't count: it may wait for days.
+        """
+        async with self._state.connection() as state:
+            cursor = await state.execute(
+                "select exists (select from cdc.outbox where parked_at is null and reason is null)"
+            )
+            row = await cursor.fetchone()
+        return row is not None and not row[0] and not any(pump.busy for pump in self._pumps)
+
+    async def _lines(self) -> list[Line]:
+        feeds = self._profile.feeds
+        async with self._source.connection() as source:
+            truths = {name: await Truth.open(source, feed) for name, feed in feeds.items()}
+        lines = []
+        for name, feed in feeds.items():
+            sink = self._sinks.get(feed.sink)
+            if sink is None:
+                raise ProfileError(
+                    f"feed {name}: there is no sink {feed.sink!r}",
+                    fix=f"use one of: {', '.join(sorted(self._sinks))}",
+                )
+            lines.append(
+                Line(
+                    feed=feed,
+                    sink=sink,
+                    truth=truths[name],
+                    parent=None if feed.needs is None else truths[feed.needs],
+                    children=[truths[child.name] for child in self._profile.dependents(name)],
+                    source=self._source,
+                    state=self._state,
+                    options=self._options,
+                    stats=self.stats,
+                    clock=self._clock,
+                    chance=self._chance,
+                )
+            )
+        return lines
+
+    async def _lanes(self, family: str) -> Collection[Lane]:
+        budget = self._budgets.get(family)
+        return LANE_SHARE.keys() if budget is None else await budget.lanes()
+
+    async def _listen(self) -> None:
+        """Wake the pumps at every mark. While the line is down they look by themselves now and then."""
+        while True:
+            try:
+                async with self._state.connection() as state:
+                    try:
+                        await listen(state)
+                        self._wake_all()
+                        async for _ in state.notifies():
+                            self._wake_all()
+                    finally:
+                        await state.close()  # nobody else is to get a connection that listens
+            except psycopg.OperationalError as error:
+                _log.warning("outbox_not_heard", error=type(error).__name__)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for pump in self._pumps:
+            pump.wake()
+
+
+class _Budget:
+    """The lanes that a family may spend on, asked for anew every few seconds."""
+
+    def __init__(
+        self, used: CreditsUsed, daily_limit: int, options: DeliveryOptions, clock: Callable[[], float]
+    ) -> None:
+        self._used = used
+        self._daily_limit = daily_limit
+        self._reserve = options.credit_reserve
+        self._seconds = options.budget_seconds
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._allowed: frozenset[Lane] = frozenset()
+
+    async def lanes(self) -> frozenset[Lane]:
+        if self._asked_at is None or self._clock() - self._asked_at >= self._seconds:
+            self._asked_at = self._clock()
+            before = self._allowed
+            self._allowed = lanes_within(await self._used(), self._daily_limit, self._reserve)
+            if self._allowed != before:
+                _log.info("lanes_within_budget", lanes=sorted(self._allowed))
+        return self._allowed
