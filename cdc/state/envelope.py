@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import secrets
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from cdc.errors import ConfigError, StateError
 _VERSION = "v1"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_KEY_ID = re.compile(r"[0-9a-f]{8}")
 _FIX = 'make one with `openssl rand -base64 32`, and keep it: export CDC_ENCRYPTION_KEY="..."'
 
 
@@ -125,8 +127,9 @@ class Keyring:
             raise StateError(f"{where} is not an envelope of version {_VERSION}", fix=_drop(place))
         key = self._by_id.get(parts[1])
         if key is None:
+            named = parts[1] if _KEY_ID.fullmatch(parts[1]) else "of an unreadable name"
             raise ConfigError(
-                f"{where} is encrypted with another key than those of CDC_ENCRYPTION_KEY ({', '.join(self._by_id)})",
+                f"{where} is encrypted with key {named}; CDC_ENCRYPTION_KEY has {', '.join(self._by_id)}",
                 fix=f"add the old key behind the new one, separated by a comma, or {_drop(place)}",
             )
         try:

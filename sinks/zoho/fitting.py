@@ -58,7 +58,7 @@ def check_fit(
     module: str,
     external_id: str | None,
     mandatory: Iterable[str],
-    partial_needs_all: bool,
+    upserts: bool,
 ) -> list[Misfit]:
     """Compare a view's columns with a module's fields.
 
@@ -68,12 +68,14 @@ def check_fit(
         module: its API name, for messages.
         external_id: the field that holds our record id, as configured.
         mandatory: columns that go into every operation, as configured.
-        partial_needs_all: whether an update of some fields must still carry what the CRM demands; so with upsert.
+        upserts: whether creations and updates are upserts. These must always carry what the CRM demands, and match by
+            other unique fields too.
 
     Returns:
         What doesn't fit, in the order of the columns; empty if all does.
     """
     found: list[Misfit] = []
+    own = find_field(external_id, fields) if external_id is not None else None
     if external_id is not None:
         found += _check_external_id(external_id, fields, module)
     matched = resolve((c.name for c in columns), fields)
@@ -89,10 +91,13 @@ def check_fit(
             found.append(Misfit(column=column.name, reason=Reason.REQUEST_REFUSED, detail=detail))
             continue
         found += _check_column(column, field)
+        if upserts and field.is_unique and field.is_custom and field != own:
+            # Upsert looks in the other unique custom fields after the one it is told, and would merge two people.
+            detail = f"{field.api_name} is unique, so the CRM would also match by it and write into another's record"
+            found.append(Misfit(column=column.name, reason=Reason.DUPLICATE_IN_CRM, detail=detail))
     always = {matched[name].api_name for name in mandatory if name in matched}
-    own = find_field(external_id, fields) if external_id is not None else None
     supplied = set(taken) | ({own.api_name} if own is not None else set())
-    found += _check_mandatory(fields, supplied, always if partial_needs_all else None, module)
+    found += _check_mandatory(fields, supplied, always if upserts else None, module)
     found += [
         Misfit(column=name, reason=Reason.REQUIRED_FIELD_MISSING, detail=f"{name} is mandatory but not in the view")
         for name in mandatory

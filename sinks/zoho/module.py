@@ -79,7 +79,7 @@ class ModuleSink:
             module=self.module,
             external_id=self._external_id,
             mandatory=self._mandatory,
-            partial_needs_all=self.upserts,
+            upserts=self.upserts,
         )
 
     def _check(self, operations: Sequence[Operation]) -> None:
