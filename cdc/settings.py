@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         default=0.5, description="Pause between two reads of an idle slot (`poll`)."
     )
     cdc_group_changes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=20_000, description="Row changes that capture makes durable in one transaction, at most."
+        default=100_000, description="Row changes that capture makes durable in one transaction, at most."
     )
     cdc_lease_seconds: Annotated[float, Field(ge=5)] = Field(
         default=120, description="How long a worker may hold a dirty key. Longer than any request can last."

@@ -143,6 +143,11 @@ class Collector:
         return self._changes
 
     @property
+    def keys(self) -> int:
+        """Distinct packed rows gathered; what a group costs to store grows with this rather than with `size`."""
+        return sum(len(bound.last) for bound in self._bindings)
+
+    @property
     def has_news(self) -> bool:
         """True when taking a group would say something that isn't durable yet."""
         return self._changes > 0 or bool(self._truncated)
@@ -178,15 +183,18 @@ class Collector:
             if kind != _UPDATE and kind != _INSERT and kind != _DELETE:
                 self._other(kind, m[p:])
                 return
+            if not self._in_transaction:
+                raise DecodeError("row change", 0, "outside a transaction")
             try:
                 bound = self._bound[m[p + 1 : p + 5]]
             except KeyError:
-                raise DecodeError("row change", p + 1, "a relation that was never described") from None
-            self._seen += 1
+                raise DecodeError("row change", 1, "a relation that was never described") from None
             if self._skip:
                 self._skip -= 1
+                self._seen += 1
                 return
             if bound is None:
+                self._seen += 1
                 return
             marker = m[p + 5]
             if marker == _NEW and kind != _DELETE:
@@ -198,8 +206,6 @@ class Collector:
             raise DecodeError("row change", len(m) - p, "the message is cut short") from None
         if end != len(m):
             raise DecodeError("row change", end - p, f"{len(m) - end} bytes too many")
-        if not self._in_transaction:
-            raise DecodeError("row change", 0, "outside a transaction")
         if self._header_due:
             self._open()
         lsn = self._commit_lsn
@@ -213,6 +219,7 @@ class Collector:
             bound.update_tag if kind == _UPDATE else bound.insert_tag if kind == _INSERT else bound.delete_tag,
             packed,
         )
+        self._seen += 1
         self._changes += 1
 
     @staticmethod
@@ -301,12 +308,17 @@ class Collector:
         self._bound[oid] = bound
 
     def _truncate(self, truncate: Truncate) -> None:
+        if not self._in_transaction:
+            raise DecodeError("Truncate", 0, "outside a transaction")
+        oids = [oid.to_bytes(4, "big") for oid in truncate.relations]
+        if not self._bound.keys() >= set(oids):
+            raise DecodeError("Truncate", 6, "a relation that was never described")
         self._seen += 1
         if self._skip:
             self._skip -= 1
             return
-        for oid in truncate.relations:
-            bound = self._bound.get(oid.to_bytes(4, "big"))
+        for oid in oids:
+            bound = self._bound[oid]
             if bound is None:
                 continue
             if self._header_due:

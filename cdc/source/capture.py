@@ -68,6 +68,11 @@ class Capture:
         self.stats = CaptureStats()
         self.sweep_due = asyncio.Event()
         self._groups_before = 0
+        self._current: StreamSession | PollSession | None = None
+
+    def has_captured(self, lsn: Lsn) -> bool:
+        """True when everything that committed before `lsn` is durable in the outbox."""
+        return self._current is not None and self._current.has_captured(lsn)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Capture until `stop` is set; lost connections are made again.
@@ -116,11 +121,11 @@ class Capture:
             log.info("capture_started", slot=config.slot, lsn=str(start.lsn), transport=config.transport)
             self.stats.state = "capturing"
             collector = Collector(config.routes, start)
-            if config.transport == "stream":
-                await StreamSession(config, store, collector, self._stored).run(stop)
-            else:
-                await PollSession(config, store, collector, self._stored).run(stop)
+            session = StreamSession if config.transport == "stream" else PollSession
+            self._current = session(config, store, collector, self._stored)
+            await self._current.run(stop)
         finally:
+            self._current = None
             await store.close()
 
     def _stored(self, group: Group) -> None:

@@ -33,12 +33,12 @@ class PollSession(Session):
             await poll.advance(self.durable)
 
     async def _peek(self, poll: SlotPoll) -> None:
-        feed, limit = self.collector.feed, self.config.group_changes
+        feed = self.collector.feed
         async with aclosing(poll.peek()) as portions:
             async for messages in portions:
                 for message in messages:
                     feed(message, 0)
-                if self.collector.size >= limit:
+                if self.is_full:
                     await self.store_group()
         if self.collector.has_news:
             await self.store_group()

@@ -26,7 +26,7 @@ class CaptureConfig:
         state_dsn: the database with the cdc schema.
         routes: by qualified table name.
         lane_seconds: how long each lane gathers.
-        group_changes: changes in one state transaction, at most.
+        group_changes: changes in one state transaction, at most; of distinct keys a quarter of that.
         poll_seconds: pause between two reads of an idle slot, for the transport `poll`.
     """
 
@@ -37,7 +37,7 @@ class CaptureConfig:
     transport: TransportName
     routes: Mapping[str, Route]
     lane_seconds: Mapping[Lane, float]
-    group_changes: int = 20_000
+    group_changes: int = 100_000
     poll_seconds: float = 0.5
 
 
@@ -46,6 +46,7 @@ class Session:
 
     Attributes:
         durable: how far the WAL is captured and stored. The slot is acknowledged up to here, never beyond.
+        is_storing: a group was taken and is not durable yet.
     """
 
     def __init__(
@@ -56,11 +57,24 @@ class Session:
         self._store = store
         self._on_stored = on_stored
         self.durable: Lsn = collector.progress.lsn
+        self.is_storing = False
+
+    def has_captured(self, lsn: Lsn) -> bool:
+        """True when everything that committed before `lsn` is durable in the outbox."""
+        return self.collector.progress.lsn >= lsn and not self.collector.has_news and not self.is_storing
+
+    @property
+    def is_full(self) -> bool:
+        """True when what was gathered is enough for one state transaction."""
+        limit = self.config.group_changes
+        return self.collector.size >= limit or self.collector.keys >= max(1, limit // 4)
 
     async def store_group(self) -> None:
         """Make durable what has been gathered."""
+        self.is_storing = True
         group = self.collector.take()
         await self._store.record(group)
+        self.is_storing = False
         self.durable = group.progress.lsn
         self._on_stored(group)
 

@@ -8,12 +8,15 @@ groups.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from cdc.source.session import Session
 from cdc.source.stream import STATUS_SECONDS, ReplicationStream
 
 _FRAMES_A_TURN: Final = 1_000  # about 3 ms of work; then other tasks get their turn
+_RUSH_CHANGES: Final = 1_000  # a group of this size says that changes come faster than they are stored one by one
+_GATHER_SECONDS: Final = 0.25
 _CONFIRM_SECONDS: Final = 0.2  # the server pays for each confirmation; few of them are enough
 
 
@@ -21,7 +24,6 @@ class StreamSession(Session):
     """Runs until it is stopped or the connection is lost."""
 
     _stopping = False
-    _storing = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Capture until `stop` is set, then store and confirm the rest.
@@ -32,6 +34,7 @@ class StreamSession(Session):
         """
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._full = asyncio.Event()
         config = self.config
         async with ReplicationStream.open(
             config.source_dsn, slot=config.slot, publication=config.publication, start=self.durable
@@ -52,6 +55,7 @@ class StreamSession(Session):
     async def _watch(self, stop: asyncio.Event, stream: ReplicationStream) -> None:
         await stop.wait()
         self._stopping = True
+        self._full.set()
         stream.wake()
 
     async def _read(self, stream: ReplicationStream) -> None:
@@ -62,7 +66,7 @@ class StreamSession(Session):
             await self._reply(stream)
             if done == 0:
                 await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
-            elif self.collector.size >= self.config.group_changes:
+            elif self.is_full:
                 await self._wait_for_room(stream)
             else:
                 await asyncio.sleep(0)
@@ -70,32 +74,44 @@ class StreamSession(Session):
     async def _wait_for_room(self, stream: ReplicationStream) -> None:
         """Stop reading until the group that is being stored is durable; the server waits for us meanwhile."""
         self._room.clear()
+        self._full.set()
         while not self._room.is_set():
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(STATUS_SECONDS):
                     await self._room.wait()
-            except TimeoutError:
+            if stream.quiet_seconds >= STATUS_SECONDS:
                 await stream.confirm(self.durable)
 
     async def _store_groups(self) -> None:
         """Store group after group; ends when reading has ended and nothing is left."""
+        rush = False
         while True:
             await self._news.wait()
             self._news.clear()
             while self.collector.has_news:
-                self._storing = True
-                self._room.set()  # the taken group leaves room for the next one
+                if rush:
+                    await self._gather()
+                self._room.set()  # the group that is taken now leaves room for the next one
+                rush = self.collector.size >= _RUSH_CHANGES
                 await self.store_group()
-                self._storing = False
+            rush = False
             self._room.set()
             if self._stopping:
                 return
+
+    async def _gather(self) -> None:
+        """Let a group grow while changes come fast: a key that comes again is marked once for each group."""
+        self._full.clear()
+        if not (self.is_full or self._stopping):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_SECONDS):
+                    await self._full.wait()
 
     async def _reply(self, stream: ReplicationStream) -> None:
         """Answer a keepalive, or say how far we are if that is due."""
         keepalive, stream.keepalive = stream.keepalive, None
         if keepalive is not None:
-            if self._storing or self.collector.has_news or self.collector.in_transaction:
+            if self.is_storing or self.collector.has_news or self.collector.in_transaction:
                 await stream.answer_busy(keepalive)
                 return
             self.collector.advance(keepalive.end_lsn)

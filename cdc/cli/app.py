@@ -1,0 +1,37 @@
+"""The `cdc` command: its groups, and what an error looks like."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from cdc.cli import config, failures, run, setup, simulator, status, sweep
+from cdc.errors import CdcError
+
+app = typer.Typer(
+    name="cdc",
+    help="Keeps Zoho CRM in step with a Supabase (Postgres) database, from its writes alone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("worker")(run.worker)
+app.command("setup")(setup.setup)
+app.command("status")(status.status)
+app.command("sweep")(sweep.sweep)
+app.add_typer(failures.app, name="failures")
+app.command("simulator")(simulator.simulator)
+app.command("config")(config.config)
+
+
+def main() -> None:
+    """Run a command; turn an error of ours into a sentence and an exit code."""
+    try:
+        app()
+    except CdcError as error:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"cdc: {error}")
+        sys.exit(error.exit_code)

@@ -1,0 +1,98 @@
+"""What commands share: settings, profile, log, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from cdc.connection import connect
+from cdc.errors import ConfigError, StateError
+from cdc.logging import configure_logging
+from cdc.routing.feeds import Profile, load_profile
+from cdc.settings import Settings, load_settings, unknown_variables
+
+EXIT_ERROR = 1
+EXIT_DEGRADED = 3
+EXIT_INTERRUPTED = 130
+
+log = structlog.get_logger()
+
+
+def begin(**overrides: Any) -> tuple[Settings, Profile]:
+    """Read settings and profile, set the log up, and warn of variables that nothing reads."""
+    settings = load_settings(**overrides)
+    configure_logging(settings.cdc_log)
+    for warning in unknown_variables():
+        log.warning("unknown_setting", warning=warning)
+    return settings, load_profile(settings.cdc_profile)
+
+
+def run_until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> NoReturn:
+    """Run a command's coroutine and exit with what it returns.
+
+    The first SIGINT or SIGTERM sets the event that it is given, so that it drains. The second one cuts it off.
+    """
+    try:
+        code = asyncio.run(_with_signals(work))
+    except asyncio.CancelledError:
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
+
+
+async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work(stop))
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return await task
+
+
+def configured_source(settings: Settings) -> str:
+    """Give the source's DSN to commands that need a database that is there already.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if settings.database_url is None:
+        raise ConfigError(
+            "DATABASE_URL is not set",
+            fix="set it to the database that `cdc run` works on; the embedded one lives only as long as its run",
+        )
+    return settings.database_url.get_secret_value()
+
+
+@asynccontextmanager
+async def open_databases(settings: Settings) -> AsyncIterator[tuple[AsyncConnection[Any], AsyncConnection[Any]]]:
+    """Connect to source and state, for the length of the block.
+
+    Raises:
+        StateError: if the cdc schema hasn't been made.
+    """
+    source_dsn = configured_source(settings)
+    state_dsn = settings.cdc_state_dsn.get_secret_value() if settings.cdc_state_dsn else source_dsn
+    source = await connect(source_dsn, purpose="cli")
+    try:
+        state = await connect(state_dsn, purpose="cli")
+        try:
+            yield source, state
+        except psycopg.errors.UndefinedTable:
+            raise StateError("the cdc schema is not there", fix="run `cdc setup`") from None
+        finally:
+            await state.close()
+    finally:
+        await source.close()

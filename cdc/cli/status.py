@@ -1,0 +1,113 @@
+"""`cdc status`: how things stand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
+from cdc.runtime.status import Status, read_status
+from cdc.settings import Settings
+
+_WATCH_SECONDS = 1.0
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
+) -> None:
+    """Show slot, outbox, credits, pauses and gaps. Exits with 3 when something is parked, paused or lost."""
+    settings, _ = begin()
+    try:
+        degraded = asyncio.run(_watch(settings) if watch else _once(settings, as_json=as_json))
+    except KeyboardInterrupt:
+        return
+    raise typer.Exit(EXIT_DEGRADED if degraded else 0)
+
+
+async def _once(settings: Settings, *, as_json: bool) -> bool:
+    async with open_databases(settings) as (source, state):
+        now = await read_status(source, state, settings.cdc_slot)
+    if as_json:
+        typer.echo(json.dumps(now.as_json(), indent=2))
+    else:
+        Console().print(render(now))
+    return is_degraded(now)
+
+
+async def _watch(settings: Settings) -> bool:
+    async with open_databases(settings) as (source, state):
+        with Live(refresh_per_second=4) as live:
+            while True:
+                live.update(render(await read_status(source, state, settings.cdc_slot)))
+                await asyncio.sleep(_WATCH_SECONDS)
+
+
+def is_degraded(status: Status) -> bool:
+    """True when a person should look."""
+    lost = status.slot is None or status.slot.wal_status == "lost"
+    return bool(status.parked or status.pauses or lost or any(gap.repaired_at is None for gap in status.gaps))
+
+
+def render(status: Status) -> RenderableType:
+    """Draw a status for a terminal."""
+    return Group(_slot_line(status), Text(), _outbox_table(status), Text(), *_notes(status))
+
+
+def _slot_line(status: Status) -> Text:
+    slot = status.slot
+    if slot is None:
+        return Text("slot      none: run `cdc setup`", style="bold red")
+    held = "being read" if slot.active_pid else "nobody reads it"
+    return Text.assemble(
+        ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {megabytes(status.lag_bytes)}",
+        f"  position {status.position or '-'}",
+    )  # fmt: skip
+
+
+def megabytes(size: int | None) -> str:
+    """Write a number of bytes for people."""
+    if size is None:
+        return "-"
+    return f"{size / 1024:.0f} kB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
+
+
+def _outbox_table(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("feed", "in CRM", "lane", "due", "gathering", "in flight", "retrying", "deferred", "parked"):
+        table.add_column(heading, justify="left" if heading in {"feed", "lane"} else "right")
+    feeds = sorted({*status.delivered, *(count.feed for count in status.outbox)})
+    for feed in feeds:
+        rows = [count for count in status.outbox if count.feed == feed]
+        delivered = str(status.delivered.get(feed, 0))
+        if not rows:
+            table.add_row(feed, delivered, "-", *("0" for _ in range(6)))
+        for n, c in enumerate(rows):
+            numbers = (c.due, c.gathering, c.in_flight, c.retrying, c.deferred, c.parked)
+            first = (feed, delivered) if n == 0 else ("", "")
+            table.add_row(*first, c.lane.value, *map(str, numbers), style="red" if c.parked else "")
+    return table
+
+
+def _notes(status: Status) -> list[Text]:
+    spent = sum(status.credits.values())
+    kinds = ", ".join(f"{kind} {credits}" for kind, credits in status.credits.items() if credits)
+    lines = [Text.assemble(("credits   ", "bold"), f"{spent} in 24 h", f" ({kinds})" if kinds else "")]
+    lines += [
+        Text(f"paused    {pause.scope}: {pause.reason} {pause.detail}", style="yellow") for pause in status.pauses
+    ]
+    lines += [
+        Text(f"gap       {gap.cause}, from {gap.from_lsn}: the sweep is not through yet", style="red")
+        for gap in status.gaps
+        if gap.repaired_at is None
+    ]
+    if status.parked:
+        lines.append(Text(f"parked    {status.parked}: see `cdc failures list`", style="red"))
+    return lines

@@ -1,0 +1,62 @@
+"""Do the views fit the CRM? Asked at start, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from cdc.errors import ProfileError
+from cdc.routing.feeds import Feed, Profile
+from cdc.state.truth import view_identifier
+from sinks.base import Column, Misfit, Sink
+
+
+async def fit_views(conn: AsyncConnection[Any], profile: Profile, sinks: Mapping[str, Sink]) -> None:
+    """Hold every view against its module's fields.
+
+    Raises:
+        ProfileError: naming file, feed and column, for the first thing that doesn't fit, and how many more there are.
+        SinkError: if the CRM can't be asked now.
+    """
+    misfits: list[tuple[Feed, Misfit]] = []
+    for feed in profile.feeds.values():
+        columns = await read_columns(conn, feed)
+        misfits += [(feed, misfit) for misfit in await sinks[feed.name].fit(columns)]
+    if misfits:
+        feed, first = misfits[0]
+        more = f" (and {len(misfits) - 1} more)" if len(misfits) > 1 else ""
+        raise ProfileError(
+            f"{profile.folder / 'views.sql'}: feed {feed.name}, column {first.column}: "
+            f"{first.reason.meaning} {first.detail}{more}",
+            fix=first.reason.hint,
+        )
+
+
+async def read_columns(conn: AsyncConnection[Any], feed: Feed) -> list[Column]:
+    """List the columns of a feed's view that go into the CRM, with the values that go into picklists."""
+    rows = await (
+        await conn.execute(
+            "select attname::text, format_type(atttypid, null) from pg_attribute "
+            "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
+            [view_identifier(feed).as_string(conn)],
+        )
+    ).fetchall()
+    if not rows:
+        raise ProfileError(f"feed {feed.name}: view {feed.view} does not exist", fix="run `cdc setup`")
+    return [
+        Column(name=name, type=type_name, values=await _values(conn, feed, name))
+        for name, type_name in rows
+        if name not in feed.own_columns
+    ]
+
+
+async def _values(conn: AsyncConnection[Any], feed: Feed, column: str) -> frozenset[str] | None:
+    field = feed.fields.get(column)
+    if field is None or field.type != "picklist":
+        return None
+    query = sql.SQL("select distinct v.{column}::text from {view} as v where v.{column} is not null").format(
+        column=sql.Identifier(column), view=view_identifier(feed)
+    )
+    return frozenset(row[0] for row in await (await conn.execute(query)).fetchall())

@@ -1,0 +1,37 @@
+"""What nobody asks for every day: old journal chunks, logs and counters go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+import structlog
+
+from cdc.settings import Settings
+from cdc.state.database import Pool
+
+log = structlog.get_logger()
+
+_EVERY_SECONDS: Final = 600.0
+_RETENTION: Final = (
+    "delete from cdc.journal where last_time < now() - make_interval(secs => %(journal)s)",
+    "delete from cdc.zoho_sync_log where created_at < now() - interval '90 days'",
+    "delete from cdc.credit_usage where bucket < now() - interval '30 days'",
+    "delete from cdc.worker where seen_at < now() - interval '1 day'",
+)
+
+
+async def keep_house(state: Pool, settings: Settings, stop: asyncio.Event) -> None:
+    """Remove what is past its time, every ten minutes, until `stop` is set."""
+    while not stop.is_set():
+        try:
+            async with state.connection() as conn:
+                for statement in _RETENTION:
+                    await conn.execute(statement, {"journal": settings.cdc_journal_days * 86_400})
+        except psycopg.OperationalError as error:
+            log.warning("housekeeping_interrupted", error=type(error).__name__)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EVERY_SECONDS):
+                await stop.wait()

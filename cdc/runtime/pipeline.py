@@ -1,0 +1,266 @@
+"""Capture, delivery and repair in one process, and the order in which they start and stop.
+
+Start: the source is checked and set up by the caller; then everything runs side by side. Delivery waits until the
+views are known to fit the CRM, capture doesn't: a CRM that is down at start costs the slot nothing. Stop: capture
+stores and acknowledges what it has read, workers finish what is under way or give it back, connections close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.worker import Worker
+from cdc.errors import CdcError
+from cdc.lsn import Lsn
+from cdc.repair.sweep import Sweep, mark_swept, sweep_feed
+from cdc.routing.feeds import Lane, Profile
+from cdc.routing.router import build_routes
+from cdc.runtime.environment import Environment
+from cdc.runtime.fit import fit_views
+from cdc.runtime.housekeeping import keep_house
+from cdc.settings import Settings
+from cdc.source.capture import Capture
+from cdc.source.preflight import TransportName
+from cdc.source.session import CaptureConfig
+from cdc.state.credits import CreditLedger
+from cdc.state.database import Pool, open_pool
+from cdc.state.envelope import Keyring
+from cdc.state.tokens import StoredTokens
+from sinks.base import Sink
+from sinks.errors import SinkError
+from sinks.zoho.client import ZohoClient
+from sinks.zoho.connect import SinkSpec, build_sinks, open_client
+from sinks.zoho.limits import daily_credits
+
+log = structlog.get_logger()
+
+_RESERVE: Final = 0.1  # of the credits, for people and other programs
+_FIT_PAUSE_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+_IDLE_LOOK_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The pools and clients of one process."""
+
+    source: Pool
+    state: Pool
+    credits: CreditLedger
+    client: ZohoClient
+    hash_key: bytes
+
+
+@asynccontextmanager
+async def open_connections(environment: Environment) -> AsyncIterator[Connections]:
+    """Open what delivery and repair need, for the length of the block."""
+    keyring = Keyring.parse(environment.encryption_key)
+    async with (
+        open_pool(environment.source_dsn, purpose="views") as source,
+        open_pool(environment.state_dsn, purpose="state", size=8) as state,
+        CreditLedger(state) as ledger,
+        open_client(environment.zoho, StoredTokens(state, keyring), ledger) as client,
+    ):
+        yield Connections(source, state, ledger, client, keyring.derive("ledger"))
+
+
+def make_sinks(client: ZohoClient, profile: Profile) -> dict[str, Sink]:
+    """Give each feed its sink.
+
+    Raises:
+        CdcError: if feeds.toml names a sink that there isn't, or leaves out what one needs.
+    """
+    specs = {
+        feed.name: SinkSpec(sink=feed.sink, external_id=feed.external_id, mandatory=feed.mandatory)
+        for feed in profile.feeds.values()
+    }
+    try:
+        return build_sinks(client, specs)
+    except ValueError as error:
+        raise CdcError(f"{profile.feeds_file}: {error}") from None
+
+
+class Pipeline:
+    """What one process does.
+
+    Args:
+        connections: open.
+        transport: how the slot is read; None for a process that only delivers (`cdc worker`).
+
+    Attributes:
+        swept: keys that the sweeps of this process marked; part of what one call per change would have cost.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        settings: Settings,
+        profile: Profile,
+        connections: Connections,
+        *,
+        transport: TransportName | None,
+    ) -> None:
+        self._settings = settings
+        self._profile = profile
+        self._connections = connections
+        self._sinks = make_sinks(connections.client, profile)
+        self.swept = 0
+        self.worker = Worker(
+            source_pool=connections.source,
+            state_pool=connections.state,
+            profile=profile,
+            sinks=self._sinks,
+            options=self._delivery_options(),
+        )
+        self.capture: Capture | None = None
+        if transport is not None:
+            self.capture = Capture(
+                CaptureConfig(
+                    source_dsn=environment.source_dsn,
+                    state_dsn=environment.state_dsn,
+                    slot=settings.cdc_slot,
+                    publication=settings.cdc_publication,
+                    transport=transport,
+                    routes=build_routes(profile),
+                    lane_seconds={Lane.ROLLUP: settings.cdc_rollup_seconds},
+                    group_changes=settings.cdc_group_changes,
+                    poll_seconds=settings.cdc_poll_seconds,
+                ),
+                on_group=self.worker.wake,
+            )
+
+    def _delivery_options(self) -> DeliveryOptions:
+        settings = self._settings
+        limit = daily_credits(settings.zoho_edition, settings.zoho_users)
+        return DeliveryOptions(
+            hash_key=self._connections.hash_key,
+            worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+            lease_seconds=settings.cdc_lease_seconds,
+            drain_seconds=settings.cdc_drain_seconds,
+            daily_seconds=settings.cdc_daily_seconds,
+            credit_limits={"zoho": limit},
+            credit_reserve=int(limit * _RESERVE),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set.
+
+        Raises:
+            CdcError: the first failure that can't be waited out. Everything else is stopped then.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if self.capture is not None:
+                    tasks.create_task(self.capture.run(stop), name="capture")
+                    tasks.create_task(self._sweep_when_due(self.capture, stop), name="sweep")
+                    tasks.create_task(keep_house(self._connections.state, self._settings, stop), name="housekeeping")
+                if self._settings.zoho_sync_enabled:
+                    tasks.create_task(self._deliver(stop), name="delivery")
+                else:
+                    log.warning("delivery_disabled", setting="ZOHO_SYNC_ENABLED")
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+
+    async def _deliver(self, stop: asyncio.Event) -> None:
+        for attempt in range(1_000_000):
+            if stop.is_set():
+                return
+            try:
+                async with self._connections.source.connection() as conn:
+                    await fit_views(conn, self._profile, self._sinks)
+                break
+            except SinkError as error:
+                pause = _FIT_PAUSE_SECONDS[min(attempt, len(_FIT_PAUSE_SECONDS) - 1)]
+                log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
+                await self._note_pause(error, pause)
+                await _wait(stop, pause)
+        log.info("delivery_started", feeds=sorted(self._profile.feeds))
+        await self.worker.run(stop)
+
+    async def _note_pause(self, error: SinkError, seconds: float) -> None:
+        async with self._connections.state.connection() as conn:
+            await conn.execute(
+                """
+                insert into cdc.control as c (scope, paused_until, reason, detail, failures)
+                values ('zoho', now() + make_interval(secs => %s), %s, %s, 1)
+                on conflict (scope) do update set paused_until = excluded.paused_until, reason = excluded.reason,
+                    detail = excluded.detail, failures = c.failures + 1, updated_at = now()
+                where c.paused_until < 'infinity'
+                """,
+                [seconds, error.reason.name, error.detail],
+            )
+
+    async def _sweep_when_due(self, capture: Capture, stop: asyncio.Event) -> None:
+        """Compare everything once the stream has begun anew: on the first start, and after a gap."""
+        while not stop.is_set():
+            if not capture.sweep_due.is_set():
+                await _wait_either(stop, capture.sweep_due)
+                continue
+            try:
+                sweeps = await self.sweep()
+                async with self._connections.state.connection() as conn:
+                    await mark_swept(conn, self._settings.cdc_slot)
+                capture.sweep_due.clear()
+                log.info("swept", **{sweep.feed: sweep.marked for sweep in sweeps})
+            except psycopg.OperationalError as error:
+                log.warning("sweep_interrupted", error=type(error).__name__)
+                await _wait(stop, 5)
+
+    async def sweep(self) -> list[Sweep]:
+        """Compare all feeds now; what others need comes first."""
+        sweeps = []
+        async with self._connections.source.connection() as source, self._connections.state.connection() as state:
+            for feed in sorted(self._profile.feeds.values(), key=lambda f: f.needs is not None):
+                sweeps.append(await sweep_feed(source, state, feed, self._connections.hash_key))
+        self.swept += sum(sweep.marked for sweep in sweeps)
+        self.worker.wake()
+        return sweeps
+
+    async def wait_until_idle(self, *, urgent_only: bool = False) -> None:
+        """Wait until all that is committed now is captured, and nothing is dirty or in flight. Parked keys don't count.
+
+        Args:
+            urgent_only: it is enough that the lane `live` is empty.
+        """
+        async with self._connections.source.connection() as conn:
+            target = Lsn.parse(await _scalar(conn, "select pg_current_wal_lsn()::text"))
+        waiting = "select exists (select from cdc.outbox where parked_at is null" + (
+            " and lane = 'live')" if urgent_only else ")"
+        )
+        while True:
+            if self.capture is None or (self.capture.has_captured(target) and not self.capture.sweep_due.is_set()):
+                async with self._connections.state.connection() as conn:
+                    if not await _scalar(conn, waiting):
+                        return
+            await asyncio.sleep(_IDLE_LOOK_SECONDS)
+
+
+async def _scalar(conn: AsyncConnection[Any], query: str) -> Any:
+    row = await (await conn.execute(query)).fetchone()
+    return None if row is None else row[0]
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def _wait_either(first: asyncio.Event, second: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in (first, second)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,57 @@
+"""From settings to databases that are ready: check, plan, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from cdc.connection import connect
+from cdc.routing.feeds import Profile
+from cdc.settings import Settings
+from cdc.source.preflight import Readiness, check_source
+from cdc.source.setup import Statement, plan_setup, run_setup
+from cdc.state.database import Migration, migrate, pending_migrations
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be changed, and what preflight found.
+
+    Attributes:
+        migrations: of the state schema; they run first.
+        statements: in the source.
+    """
+
+    readiness: Readiness
+    migrations: Sequence[Migration]
+    statements: Sequence[Statement]
+
+
+async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile: Profile) -> Plan:
+    """Check everything and list what is missing; changes nothing.
+
+    Raises:
+        ConfigError: naming the cause and the fix, with exit code 2.
+    """
+    readiness = await check_source(source_dsn, profile, slot=settings.cdc_slot, wanted=settings.cdc_transport)
+    source = await connect(source_dsn, purpose="setup")
+    try:
+        statements = await plan_setup(source, profile, publication=settings.cdc_publication, slot=settings.cdc_slot)
+    finally:
+        await source.close()
+    state = await connect(state_dsn, purpose="setup")
+    try:
+        migrations = await pending_migrations(state)
+    finally:
+        await state.close()
+    return Plan(readiness, migrations, statements)
+
+
+async def apply_plan(source: AsyncConnection[Any], state_dsn: str, plan: Plan) -> None:
+    """Carry a plan out. What another process has done meanwhile is not done twice."""
+    if plan.migrations:
+        await migrate(state_dsn)
+    await run_setup(source, plan.statements)

@@ -1,0 +1,125 @@
+"""One frozen picture of how things stand, for `cdc status`, the live view and the JSON of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from cdc.source.slots import SlotView, read_slot
+from cdc.state.control import Pause, pauses
+from cdc.state.outbox import Counts, counts
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of WAL that was never read, and whether a sweep has made good for it."""
+
+    cause: str
+    from_lsn: str
+    detected_at: datetime
+    repaired_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How things stand.
+
+    Attributes:
+        slot: the server's view of our slot; None if there is none.
+        position: our stored LSN as text; None before the first set-up.
+        captured_at: when it was last moved.
+        outbox: by feed and lane.
+        delivered: records that the CRM holds, by feed.
+        credits: spent in the last 24 hours, by kind of call.
+        pauses: what delivers nothing for now, and why.
+        gaps: newest first, at most ten.
+    """
+
+    at: datetime
+    slot: SlotView | None
+    position: str | None
+    captured_at: datetime | None
+    swept_at: datetime | None
+    outbox: Sequence[Counts]
+    delivered: Mapping[str, int]
+    credits: Mapping[str, int]
+    pauses: Sequence[Pause]
+    gaps: Sequence[Gap]
+
+    @property
+    def lag_bytes(self) -> int | None:
+        """WAL that the slot holds back; None without a slot."""
+        return None if self.slot is None else self.slot.lag_bytes
+
+    @property
+    def parked(self) -> int:
+        """Keys that failed for good."""
+        return sum(count.parked for count in self.outbox)
+
+    @property
+    def dirty(self) -> int:
+        """Keys that wait or are under way, parked ones aside."""
+        return sum(c.due + c.gathering + c.in_flight + c.retrying + c.deferred for c in self.outbox)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain values, with the derived ones."""
+        return {
+            **_plain(asdict(self)),
+            "lag_bytes": self.lag_bytes,
+            "dirty": self.dirty,
+            "parked": self.parked,
+            "credits_24h": sum(self.credits.values()),
+        }
+
+
+async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any], slot: str) -> Status:
+    """Read everything; a handful of small queries."""
+    position = await (
+        await state.execute("select lsn::text, captured_at, swept_at from cdc.position where slot = %s", [slot])
+    ).fetchone()
+    delivered = await (
+        await state.execute("select feed, count(*) from cdc.ledger where state = 'sent' group by feed order by feed")
+    ).fetchall()
+    spent = await (
+        await state.execute(
+            "select kind, sum(credits)::bigint from cdc.credit_usage where bucket > now() - interval '24 hours' "
+            "group by kind order by kind"
+        )
+    ).fetchall()
+    gaps = await (
+        await state.execute(
+            "select cause, from_lsn::text, detected_at, repaired_at from cdc.gap where slot = %s "
+            "order by id desc limit 10",
+            [slot],
+        )
+    ).fetchall()
+    lsn, captured_at, swept_at = position or (None, None, None)
+    return Status(
+        at=datetime.now(UTC),
+        slot=await read_slot(source, slot),
+        position=lsn,
+        captured_at=captured_at,
+        swept_at=swept_at,
+        outbox=await counts(state),
+        delivered=dict(delivered),
+        credits=dict(spent),
+        pauses=await pauses(state),
+        gaps=[Gap(*gap) for gap in gaps],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn times into text, all the way down."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_plain(v) for v in value]
+        case _:
+            return value

@@ -1,0 +1,170 @@
+"""A server with a backlog of changes, and readers of that backlog to be timed one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from cdc.embedded.postgres import EmbeddedPostgres
+from cdc.lsn import Lsn
+from cdc.routing.feeds import Lane, load_profile
+from cdc.routing.router import build_routes
+from cdc.source.capture import Capture
+from cdc.source.preflight import TransportName
+from cdc.source.session import CaptureConfig
+from cdc.source.setup import plan_setup, run_setup
+from cdc.state.database import migrate
+
+PUBLICATION = "bench"
+BASE_SLOT = "bench_base"
+PROFILE = load_profile("core")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reader's run over a backlog."""
+
+    seconds: float
+    changes: int
+    client_cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Changes a second."""
+        return self.changes / self.seconds
+
+
+class Backlog:
+    """A server whose slot `bench_base` stands before a known number of changes."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.server = server
+        self.dsn = server.dsn
+        self.changes = 0
+        self._readers = 0
+
+    def execute(self, statement: str) -> None:
+        """Run one statement in a transaction of its own."""
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            conn.execute(statement)
+
+    def copy_slot(self) -> str:
+        """Give a reader a slot of its own at the beginning of the backlog."""
+        self._readers += 1
+        name = f"bench_{self._readers}"
+        self.execute(f"select pg_copy_logical_replication_slot('{BASE_SLOT}', '{name}')")
+        return name
+
+    def drop_slot(self, name: str) -> None:
+        """Take it back."""
+        self.execute(f"select pg_drop_replication_slot('{name}')")
+
+    def end(self) -> Lsn:
+        """Where the backlog ends."""
+        with psycopg.connect(self.dsn) as conn:
+            row = conn.execute("select pg_current_wal_lsn()::text").fetchone()
+        assert row is not None
+        return Lsn.parse(row[0])
+
+
+@contextmanager
+def server_with_users(users: int, *, listen_tcp: bool = False) -> Iterator[Backlog]:
+    """Start a server with fsync on, the core schema and made-up users, set up for capture, before any change."""
+    with EmbeddedPostgres.start(
+        fsync=True, listen_tcp=listen_tcp, settings={"max_wal_size": "8GB", "shared_buffers": "512MB"}
+    ) as server:
+        backlog = Backlog(server)
+        backlog.execute((PROFILE.folder / "schema.sql").read_text())
+        backlog.execute(
+            f"""
+            insert into auth.users (id) select md5('user' || n)::uuid from generate_series(1, {users}) n;
+            insert into public.users (id, first_name, last_name, email, role, date_of_birth)
+            select md5('user' || n)::uuid, 'First' || n, 'Last' || n, 'user' || n || '@example.org', 'parent', '1980-01-01'
+            from generate_series(1, {users}) n;
+            insert into public.user_skill_xp (user_id, pillar, xp_amount)
+            select md5('user' || n)::uuid, p, 0 from generate_series(1, {users}) n,
+                unnest(array['stem', 'art', 'civics', 'wellness', 'communication']) p
+            on conflict do nothing;
+            """
+        )
+        asyncio.run(_set_up(server.dsn))
+        backlog.execute("vacuum analyze")
+        backlog.execute("checkpoint")
+        yield backlog
+
+
+async def _set_up(dsn: str) -> None:
+    await migrate(dsn)
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await run_setup(conn, await plan_setup(conn, PROFILE, publication=PUBLICATION, slot=BASE_SLOT))
+
+
+def write(backlog: Backlog, *, transactions: int, rows: int) -> None:
+    """Add `transactions` commits of `rows` changes each: XP updates, spread over the users as a school's day is."""
+    with psycopg.connect(backlog.dsn, autocommit=True) as conn:
+        conn.execute("set synchronous_commit = off")
+        ids = [row[0] for row in conn.execute("select id from public.user_skill_xp order by md5(id::text)").fetchall()]
+        conn.execute(
+            "create or replace procedure public.bench_write(ids uuid[], transactions int, rows int) language plpgsql as $$"
+            "declare at int := 0; total int := array_length(ids, 1);"
+            "begin for t in 1..transactions loop "
+            "  update public.user_skill_xp set xp_amount = xp_amount + 1"
+            "  where id = any(ids[1 + at : at + rows]); at := (at + rows) % (total - rows); commit; "
+            "end loop; end $$"
+        )
+        conn.execute("call public.bench_write(%s, %s, %s)", [ids, transactions, rows])
+    backlog.changes += transactions * rows
+
+
+def read_with_pg_recvlogical(backlog: Backlog, dsn: str) -> Reading:
+    """Time pg_recvlogical writing the backlog to /dev/null: the limit of what a client can reach."""
+    slot, end = backlog.copy_slot(), backlog.end()
+    parts = conninfo_to_dict(dsn)
+    command = [
+        str(Path(backlog.server.bin_dir) / "pg_recvlogical"), "--start", "--slot", slot, "-f", "/dev/null",
+        "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}", "--endpos", str(end), "--no-loop",
+        "-h", str(parts["host"]), "-p", str(parts["port"]), "-U", "postgres", "-d", str(parts.get("dbname") or "postgres"),
+    ]  # fmt: skip
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, env={**os.environ, "PGAPPNAME": "bench"}, timeout=600)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    backlog.drop_slot(slot)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Reading(seconds, backlog.changes, cpu)
+
+
+def read_with_capture(backlog: Backlog, dsn: str, *, transport: TransportName = "stream") -> Reading:
+    """Time our capture: decoded, routed, durable in the outbox, the journal and the position."""
+    return asyncio.run(_read_with_capture(backlog, dsn, transport))
+
+
+async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName) -> Reading:
+    slot, end = backlog.copy_slot(), backlog.end()
+    backlog.execute("truncate cdc.outbox, cdc.journal")
+    stop = asyncio.Event()
+    capture = Capture(
+        CaptureConfig(
+            source_dsn=dsn, state_dsn=dsn, slot=slot, publication=PUBLICATION, transport=transport,
+            routes=build_routes(PROFILE), lane_seconds={Lane.ROLLUP: 300},
+        ),
+        on_group=lambda: capture.stats.changes >= backlog.changes and stop.set(),
+    )  # fmt: skip
+    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    running = asyncio.create_task(capture.run(stop))
+    await stop.wait()
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    await running
+    assert capture.stats.changes == backlog.changes, (capture.stats, end)
+    backlog.drop_slot(slot)
+    backlog.execute(f"delete from cdc.position where slot = '{slot}'")
+    return Reading(seconds, backlog.changes, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
