@@ -8,6 +8,7 @@ from sinks.simulator.bulk import BulkJobs
 from sinks.simulator.calls import Calls
 from sinks.simulator.clock import Clock
 from sinks.simulator.config import SimulatorConfig
+from sinks.simulator.customfields import CustomFields
 from sinks.simulator.faults import Faults
 from sinks.simulator.limits import Concurrency, Credits
 from sinks.simulator.org import Ids, Org
@@ -29,6 +30,7 @@ class Simulation:
         self.started = self.clock.now()
         self.ids = Ids()
         self.org = Org(config, self.ids)
+        self.custom_fields = CustomFields(config, self.ids)
         self.records = Records(self.org, self.clock, self.ids, config)
         self.tokens = Tokens(config, self.clock)
         self.credits = Credits(config, self.clock)

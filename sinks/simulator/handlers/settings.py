@@ -42,7 +42,7 @@ def fields(sim: Simulation, ask: Ask) -> Answer:
 def create_fields(sim: Simulation, ask: Ask) -> Answer:
     """`POST /settings/fields?module=`."""
     module = _module(sim, ask)
-    items = sim.org.create_fields(module, ask.json_object().get("fields"))
+    items = sim.custom_fields.create(module, ask.json_object().get("fields"))
     answer = written(items, done=201, mixed=sim.config.mixed_status, none=sim.config.refused_status)
     answer.body = {"fields": items}
     return answer

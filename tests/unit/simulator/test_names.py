@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.simulator.org import api_name_of
+from sinks.simulator.customfields import api_name_of
 
 
 @pytest.mark.parametrize(
