@@ -36,7 +36,7 @@ from sinks.reasons import Reason
 
 _log = structlog.get_logger()
 _AFTER_TROUBLE_SECONDS = 2.0
-"""How long keys rest when a database failed under their batch."""
+"""How long keys rest when a database failed under their batch, or made it too late for a call."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +81,7 @@ class Batch:
         sink, options = self.line.sink, self.line.options
         for group in into_calls(self.prepared.sendable(), sink.batch_size, _action):
             if self._seconds_left() < options.call_seconds + options.settle_seconds:
+                self.release_seconds = _AFTER_TROUBLE_SECONDS
                 _log.warning("lease_too_short", feed=self.line.feed.name, unsent=len(group))
                 return
             await call(sink, [planned.operation for planned in group], self.answers, options.call_seconds)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 
 import psycopg
@@ -98,7 +99,8 @@ class Worker:
         """
         async with self._state.connection() as state:
             cursor = await state.execute(
-                "select exists (select from cdc.outbox where parked_at is null and reason is null)"
+                "select exists (select from cdc.outbox"
+                " where parked_at is null and (reason is null or due_at <= now() or claimed_until > now()))"
             )
             row = await cursor.fetchone()
         return row is not None and not row[0] and not any(pump.busy for pump in self._pumps)
@@ -147,7 +149,8 @@ class Worker:
                         async for _ in state.notifies():
                             self._wake_all()
                     finally:
-                        await state.close()  # nobody else is to get a connection that listens
+                        with suppress(psycopg.OperationalError):
+                            await state.execute("unlisten *")
             except psycopg.OperationalError as error:
                 _log.warning("outbox_not_heard", error=type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from cdc.delivery.options import DeliveryOptions
-from cdc.delivery.worker import Worker
+from cdc.delivery.worker import CreditsUsed, Worker
 from cdc.routing.feeds import Lane, Profile, parse_profile
 from cdc.state.database import Pool, open_pool
 from cdc.state.outbox import Mark, mark
@@ -75,13 +76,21 @@ class App:
     people: MemorySink = field(default_factory=lambda: MemorySink(name="memory.people"))
     awards: MemorySink = field(default_factory=lambda: MemorySink(name="memory.awards", unique=False))
 
-    def worker(self, **options: Any) -> Worker:
+    def worker(
+        self,
+        *,
+        credits_used: Mapping[str, CreditsUsed] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **options: Any,
+    ) -> Worker:
         return Worker(
             source=self.source,
             state=self.state,
             profile=self.profile,
             sinks={"memory.people": self.people, "memory.awards": self.awards},
             options=replace(OPTIONS, **options),
+            credits_used=credits_used or {},
+            clock=clock,
             chance=lambda: 0.0,
         )
 
@@ -128,11 +137,11 @@ class App:
 
     async def outbox(self, feed: str) -> dict[str, dict[str, Any]]:
         rows = await self.fetch("select key, to_jsonb(o) from cdc.outbox o where feed = %s", [feed])
-        return {key: row for key, row in rows}
+        return dict(rows)
 
     async def ledger(self, feed: str) -> dict[str, dict[str, Any]]:
         rows = await self.fetch("select record_id, to_jsonb(g) from cdc.ledger g where feed = %s", [feed])
-        return {record_id: row for record_id, row in rows}
+        return dict(rows)
 
 
 @pytest.fixture
