@@ -29,13 +29,13 @@ class ActivitySink(ModuleSink):
         outcomes: dict[str, Outcome] = {}
         creations: list[Operation] = []
         updates: list[Operation] = []
-        for op in operations:
+        for op in await self._with_ids(operations):
             if op.action is Action.UPDATE and op.crm_id is not None:
                 updates.append(op)
             elif op.parent_crm_id is None:
                 outcomes[op.record_id] = Refused(record_id=op.record_id, reason=Reason.PARENT_NOT_DELIVERED)
             else:
-                creations.append(op)  # an update of what was never seen there is a creation
+                creations.append(op)  # also what was to be changed and isn't there
         outcomes |= await self._create(creations)
         try:
             outcomes |= await self._update(updates)
@@ -45,6 +45,12 @@ class ActivitySink(ModuleSink):
             # The first half is done and its outcomes are lost with this error.
             raise SinkError(error.reason, error.detail, retry_after=error.retry_after, maybe_applied=True) from error
         return [outcomes[op.record_id] for op in operations]
+
+    async def _with_ids(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Look up what is to be changed and whose id isn't known; what isn't found will be made."""
+        unknown = [op for op in operations if op.action is Action.UPDATE and op.crm_id is None]
+        found = await self._find(unknown)
+        return [replace(op, crm_id=found[op.record_id][0]) if op.record_id in found else op for op in operations]
 
     async def _create(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
         if not operations:

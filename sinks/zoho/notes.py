@@ -22,7 +22,7 @@ from sinks.zoho.transport import JsonValue
 
 _CONTENT = "Note_Content"
 _PAGE = 200
-_NO_PARENT = frozenset({"INVALID_DATA", "INVALID_MODULE", "NOT_FOUND"})
+_NO_PARENT = frozenset({"INVALID_DATA"})
 
 
 def reference(record_id: str) -> str:

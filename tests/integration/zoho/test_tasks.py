@@ -133,3 +133,16 @@ async def test_withdrawing_a_task_by_its_event(crm: Crm) -> None:
     )
     assert all(isinstance(o, Delivered) and o.effect is Effect.WITHDRAWN for o in outcomes)
     assert [t["Event_ID"] for t in crm.stored("Tasks")] == ["e2"]
+
+
+async def test_a_change_whose_id_is_not_known_finds_its_task_or_makes_it(crm: Crm) -> None:
+    contact = await a_contact(crm)
+    sink = await crm.tasks()
+    await sink.deliver([task("e1", contact)])
+    changes = [
+        Operation(record_id=event, action=Action.UPDATE, fields={"Subject": "Changed"}, parent_crm_id=contact)
+        for event in ("e1", "e2")
+    ]
+    outcomes = await sink.deliver(changes)
+    assert [o.effect for o in outcomes if isinstance(o, Delivered)] == [Effect.UPDATED, Effect.CREATED]
+    assert {t["Event_ID"]: t["Subject"] for t in crm.stored("Tasks")} == {"e1": "Changed", "e2": "Changed"}
