@@ -52,11 +52,23 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to whoever runs us."""
         yield
+
+    def stop(self) -> None:
+        """Begin to shut down."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Tick once a second, for the Date header, and stop at once when asked; uvicorn's own loop polls."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -107,7 +119,7 @@ class RunningSimulator:
         """Stop: calls that hang are cut, others get their answer."""
         self.simulation.closing.set()
         self.simulation.bulk.clear()
-        self._server.should_exit = True
+        self._server.stop()
         await self._task
 
     async def __aenter__(self) -> RunningSimulator:
@@ -144,6 +156,7 @@ async def start_simulator(config: SimulatorConfig | None = None) -> RunningSimul
             access_log=False,
             server_header=False,
             timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,  # a caller that never finished its request
         )
     )
     task = asyncio.get_running_loop().create_task(_serve(server, listener))
