@@ -139,9 +139,7 @@ class _Run:
             if not self._until_idle:
                 (view.end if view else self._end)()
         if self._until_idle:
-            pipeline.worker.flush_all = True
-            pipeline.worker.wake()
-            await pipeline.wait_until_idle()
+            await pipeline.wait_until_idle(flush=True)
             stop.set()
         else:
             await stop.wait()

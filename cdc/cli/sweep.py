@@ -30,7 +30,8 @@ def sweep(
         return
     for found in sweeps:
         typer.echo(
-            f"{found.feed}: {found.compared} compared, {found.missing} missing, {found.changed} changed, {found.gone} gone"
+            f"{found.feed}: {found.compared} compared, {found.missing} missing, "
+            f"{found.changed} changed, {found.gone} gone"
         )
     typer.echo(
         "nothing was marked" if dry_run else f"{sum(s.marked for s in sweeps)} differ; workers send them", err=True

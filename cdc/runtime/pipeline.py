@@ -37,6 +37,7 @@ from cdc.source.session import CaptureConfig
 from cdc.state.credits import CreditLedger
 from cdc.state.database import Pool, open_pool
 from cdc.state.envelope import Keyring
+from cdc.state.outbox import make_due
 from cdc.state.tokens import StoredTokens
 from sinks.base import Sink
 from sinks.errors import SinkError
@@ -117,11 +118,12 @@ class Pipeline:
         self._sinks = make_sinks(connections.client, profile)
         self.swept = 0
         self.worker = Worker(
-            source_pool=connections.source,
-            state_pool=connections.state,
+            source=connections.source,
+            state=connections.state,
             profile=profile,
-            sinks=self._sinks,
+            sinks={profile.feeds[name].sink: sink for name, sink in self._sinks.items()},
             options=self._delivery_options(),
+            credits_used={"zoho": connections.credits.used_24h},
         )
         self.capture: Capture | None = None
         if transport is not None:
@@ -137,7 +139,6 @@ class Pipeline:
                     group_changes=settings.cdc_group_changes,
                     poll_seconds=settings.cdc_poll_seconds,
                 ),
-                on_group=self.worker.wake,
             )
 
     def _delivery_options(self) -> DeliveryOptions:
@@ -219,30 +220,30 @@ class Pipeline:
 
     async def sweep(self) -> list[Sweep]:
         """Compare all feeds now; what others need comes first."""
-        sweeps = []
+        feeds = sorted(self._profile.feeds.values(), key=lambda feed: feed.needs is not None)
         async with self._connections.source.connection() as source, self._connections.state.connection() as state:
-            for feed in sorted(self._profile.feeds.values(), key=lambda f: f.needs is not None):
-                sweeps.append(await sweep_feed(source, state, feed, self._connections.hash_key))
+            sweeps = [await sweep_feed(source, state, feed, self._connections.hash_key) for feed in feeds]
         self.swept += sum(sweep.marked for sweep in sweeps)
-        self.worker.wake()
         return sweeps
 
-    async def wait_until_idle(self, *, urgent_only: bool = False) -> None:
+    async def wait_until_idle(self, *, urgent_only: bool = False, flush: bool = False) -> None:
         """Wait until all that is committed now is captured, and nothing is dirty or in flight. Parked keys don't count.
 
         Args:
             urgent_only: it is enough that the lane `live` is empty.
+            flush: don't let anything gather or wait for its day meanwhile.
         """
         async with self._connections.source.connection() as conn:
             target = Lsn.parse(await _scalar(conn, "select pg_current_wal_lsn()::text"))
-        waiting = "select exists (select from cdc.outbox where parked_at is null" + (
-            " and lane = 'live')" if urgent_only else ")"
-        )
+        lane = " and lane = 'live'" if urgent_only else ""
+        waiting = f"select exists (select from cdc.outbox where parked_at is null{lane})"
         while True:
             if self.capture is None or (self.capture.has_captured(target) and not self.capture.sweep_due.is_set()):
                 async with self._connections.state.connection() as conn:
                     if not await _scalar(conn, waiting):
                         return
+                    if flush:
+                        await make_due(conn)
             await asyncio.sleep(_IDLE_LOOK_SECONDS)
 
 

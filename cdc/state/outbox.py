@@ -378,3 +378,28 @@ async def counts(conn: AsyncConnection[Any]) -> list[Counts]:
 async def listen(conn: AsyncConnection[Any]) -> None:
     """Subscribe a connection to the marks; its `notifies()` then yields one item for each committed mark."""
     await conn.execute(f"listen {CHANNEL}")
+
+
+async def make_due(conn: AsyncConnection[Any]) -> int:
+    """Let nothing gather or wait for its day any longer; what waits after a failure goes on waiting.
+
+    Returns:
+        How many keys this hurried.
+    """
+    cursor = await conn.execute(
+        """
+        with hurried as (
+            update cdc.outbox set due_at = now(), deferred_until = now()
+            where (feed, key) in (
+                select feed, key from cdc.outbox
+                where parked_at is null and reason is null and due_at > now()
+                order by feed collate "C", key collate "C" for update skip locked)
+            returning 1)
+        select count(*) from hurried
+        """
+    )
+    row = await cursor.fetchone()
+    hurried = 0 if row is None else int(row[0])
+    if hurried:
+        await conn.execute(NOTIFY_SQL)
+    return hurried

@@ -153,7 +153,6 @@ return case platform
     when 'google_classroom' then 'Google Classroom'
     when 'schoology' then 'Schoology'
     when 'moodle' then 'Moodle'
-    when 'spark' then 'Spark'
 end;
 
 -- The gate -----------------------------------------------------------------------------------------------------------

@@ -335,7 +335,7 @@ def integrate(app: Application, user: uuid.UUID, platform: str, **columns: Any) 
         ("google_classroom", "Google Classroom"),
         ("schoology", "Schoology"),
         ("moodle", "Moodle"),
-        ("spark", {"core": "Spark", "2026": "None"}),
+        ("spark", {"core": "None", "2026": "None"}),
     ],
 )
 def test_lms_platform(app: Application, platform: str | None, label: str | dict[str, str]) -> None:
