@@ -34,8 +34,11 @@ async def create_missing_fields(environment: Environment, profile: Profile) -> l
                 made = await create_fields(connections.client, module, specs)
             except SinkError as error:
                 raise CdcError(f"{module}: {error}", fix=error.reason.hint) from None
-            lines += [
-                f"{module}.{made_field.field.api_name if made_field.field else made_field.spec.name}"
-                for made_field in made
-            ]
+            for entry in made:
+                if entry.problem or entry.field is None:
+                    raise CdcError(
+                        f"{module}: field {entry.spec.label!r} could not be made as the profile needs it: {entry.problem}",
+                        fix="make it by hand in the CRM's set-up, then run this again",
+                    )
+                lines.append(f"{module}.{entry.field.api_name}  made from label {entry.spec.label!r}")
     return lines
