@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ CONNECT_SECONDS: Final = 10
 _POOLER_HOST: Final = ".pooler.supabase.com"
 _DIRECT_HOST: Final = ".supabase.co"
 _TRANSACTION_PORT: Final = 6543
+_REFUSAL: Final = re.compile(r"FATAL:\s+(.+)")
 
 # A dead line must be noticed: the kernel's own default is two hours.
 _KEEPALIVES: Final[dict[str, Any]] = {
@@ -123,6 +125,9 @@ def translate(error: psycopg.Error, dsn: str) -> CdcError:
             f"{where} can't be reached from here: no route to its address",
             fix="Supabase's direct host is IPv6 unless the IPv4 add-on is on; use the session pooler (port 5432)",
         )
+    refusal = _REFUSAL.search(text)
+    if refusal is not None:  # a server's own words: full, starting up, not enough rights for replication
+        return SourceUnavailable(f"{where} refused the connection: {refusal[1]}", fix="see the server's words")
     return SourceUnavailable(
         f"{where} can't be reached: {type(error).__name__}", fix="check host, port, network and firewall"
     )

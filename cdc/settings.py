@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,9 @@ from cdc.errors import ConfigError
 
 _PREFIXES = ("CDC_", "ZOHO_")
 _TEST_PREFIXES = ("CDC_TEST_", "CDC_POSTGRES_BIN")  # read by the tests and by the embedded server, not by the pipeline
+
+# No @ behind the address: a password that isn't percent-encoded puts parts of itself where host, port or path belong.
+_URL = re.compile(r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^/?#]*)?@)?([^@/?#]*)(/[^@?#]*)?(?:[?#][^@]*)?")
 
 
 def _upper(value: object) -> object:
@@ -216,12 +220,11 @@ def _shown(value: object) -> str:
 
 def redact_dsn(secret: str) -> str:
     """Show of a connection URL what helps (user, host, port, database), and of any other secret nothing."""
-    if not secret.startswith(("postgres://", "postgresql://")):
+    url = _URL.fullmatch(secret)
+    if url is None:
         return "********"
-    parts = urlsplit(secret)
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
+    scheme, user, address, path = url.groups(default="")
+    return f"{scheme}{user}{'@' if user else ''}{address}{path}"
 
 
 def _dotenv() -> dict[str, str]:

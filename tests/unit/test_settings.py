@@ -1,0 +1,194 @@
+"""Settings: read once, refused with a name and a fix, and never shown with a secret in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cdc.errors import ConfigError
+from cdc.settings import Settings, describe, load_settings, redact_dsn, unknown_variables
+
+PASSWORD = "s3cr3t-pa55"
+URL = f"postgresql://app:{PASSWORD}@db.example.org:5432/app"
+KEY = "bm90LWEtcmVhbC1rZXktYnV0LTMyLWJ5dGVzLWxvbmc="
+ZOHO = {"ZOHO_CLIENT_ID": "1000.ID", "ZOHO_CLIENT_SECRET": "zoho-secret", "ZOHO_REFRESH_TOKEN": "1000.refresh"}
+SECRETS = (PASSWORD, KEY, "zoho-secret", "1000.refresh")
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of ours, and a working directory without a .env file."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    return monkeypatch
+
+
+def set_all(environment: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        environment.setenv(name, value)
+
+
+def test_with_nothing_set_everything_has_a_default() -> None:
+    settings = load_settings()
+    assert (settings.database_url, settings.cdc_profile, settings.cdc_transport) == (None, "core", "auto")
+    assert not settings.has_crm
+
+
+def test_environment_beats_dotenv_beats_default_and_the_command_line_beats_all(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("CDC_SLOT=from_file\nCDC_PROFILE=2026\nCDC_JOURNAL_DAYS=3\n")
+    environment.setenv("CDC_SLOT", "from_environment")
+    settings = load_settings(cdc_journal_days=1)
+    assert (settings.cdc_slot, settings.cdc_profile, settings.cdc_journal_days) == ("from_environment", "2026", 1)
+    origins = {name: origin for name, _, origin in describe(settings)}
+    assert (origins["CDC_SLOT"], origins["CDC_PROFILE"], origins["CDC_LOG"]) == ("environment", ".env", "default")
+
+
+def test_choices_are_read_in_any_case(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {"CDC_TRANSPORT": "STREAM", "ZOHO_DATA_CENTER": "eu", "ZOHO_EDITION": "Enterprise"})
+    settings = load_settings()
+    assert (settings.cdc_transport, settings.zoho_data_center, settings.zoho_edition) == ("stream", "EU", "enterprise")
+
+
+def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CDC_TRANSPORT", "carrier-pigeon"),
+        ("CDC_SLOT", "Not A Slot"),
+        ("CDC_SLOT", "x" * 64),
+        ("CDC_PUBLICATION", "1st"),
+        ("CDC_POLL_SECONDS", "0"),
+        ("CDC_GROUP_CHANGES", "0"),
+        ("CDC_GROUP_CHANGES", "many"),
+        ("CDC_LEASE_SECONDS", "1"),
+        ("CDC_ROLLUP_SECONDS", "-1"),
+        ("CDC_JOURNAL_DAYS", "0"),
+        ("CDC_LOG", "loud"),
+        ("ZOHO_DATA_CENTER", "MOON"),
+        ("ZOHO_EDITION", "gold"),
+        ("ZOHO_USERS", "0"),
+        ("ZOHO_CONCURRENCY", "26"),
+        ("ZOHO_SYNC_ENABLED", "perhaps"),
+        ("ZOHO_API_DOMAIN", "crm.example.org"),
+        ("ZOHO_ACCOUNTS_URL", "http://accounts.zoho.eu"),
+        ("ZOHO_UPLOAD_URL", "ftp://content.zohoapis.eu"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_and_not_repeated(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"^{name}: ") as caught:
+        load_settings()
+    assert caught.value.exit_code == 2
+    if len(value) > 3:
+        assert value not in str(caught.value)
+
+
+def test_http_is_allowed_for_this_machine(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ZOHO_API_DOMAIN", "http://127.0.0.1:8080/")
+    assert load_settings().zoho_api_domain == "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize("missing", sorted(ZOHO))
+def test_the_zoho_credentials_go_together(environment: pytest.MonkeyPatch, missing: str) -> None:
+    set_all(environment, {name: value for name, value in ZOHO.items() if name != missing})
+    with pytest.raises(ConfigError, match=f"{missing} is not set although ZOHO_"):
+        load_settings()
+
+
+def test_sample_data_never_goes_to_a_real_crm(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, ZOHO)
+    with pytest.raises(ConfigError, match="DATABASE_URL is not: sample data must not get into a real CRM"):
+        load_settings()
+
+
+def test_a_real_database_needs_an_encryption_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", URL)
+    with pytest.raises(ConfigError, match="CDC_ENCRYPTION_KEY is not set") as caught:
+        load_settings()
+    assert "openssl rand -base64 32" in str(caught.value)
+
+
+def test_no_secret_shows_in_any_form_of_the_settings(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {**ZOHO, "DATABASE_URL": URL, "CDC_STATE_DSN": URL, "CDC_ENCRYPTION_KEY": KEY})
+    settings = load_settings()
+    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
+    shown.append(str(describe(settings)))
+    assert [secret for secret in SECRETS for text in shown if secret in text] == []
+    values = {name: value for name, value, _ in describe(settings)}
+    assert values["DATABASE_URL"] == "postgresql://app@db.example.org:5432/app"
+    assert values["ZOHO_CLIENT_SECRET"] == "********"
+
+
+def test_no_secret_shows_in_a_refusal(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {**ZOHO, "DATABASE_URL": URL, "CDC_ENCRYPTION_KEY": KEY, "CDC_SLOT": PASSWORD + "!"})
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert [secret for secret in SECRETS if secret in str(caught.value) or secret in repr(caught.value)] == []
+    assert caught.value.__suppress_context__  # pydantic's own error would be printed with the traceback
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        (URL, "postgresql://app@db.example.org:5432/app"),
+        ("postgres://app:p%40ss@h/db", "postgres://app@h/db"),
+        ("postgresql://app:p@ss@h/db", "postgresql://app@h/db"),
+        ("postgresql://app@h/db?password=hidden&sslmode=require", "postgresql://app@h/db"),
+        ("postgresql://h:5433/db", "postgresql://h:5433/db"),
+        ("postgresql:///db?host=/run/postgresql", "postgresql:///db"),
+        ("postgresql://app:pw@[::1]:5432/db", "postgresql://app@[::1]:5432/db"),
+    ],
+)
+def test_of_a_connection_url_only_what_helps_is_shown(secret: str, shown: str) -> None:
+    assert redact_dsn(secret) == shown
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        KEY,
+        "host=h user=app password=hidden",
+        "postgresql://app:12/34@h/db",
+        "postgresql://app:12#34@h/db",
+        "postgresql://app:12?34@h/db",
+        "postgresql://app:[x]/34@h/db",
+        "https://app:pw@h/",
+    ],
+)
+def test_what_is_not_surely_a_url_is_hidden_whole(secret: str) -> None:
+    """A password that isn't percent-encoded puts its parts where host, port and path belong."""
+    assert redact_dsn(secret) == "********"
+
+
+def test_an_unknown_variable_is_named_with_the_nearest_that_exists() -> None:
+    found = unknown_variables({"CDC_STATE_DNS": "x", "zoho_clientid": "x", "CDC_QQQQQQ": "x"})
+    assert found == [
+        "CDC_QQQQQQ is not a setting",
+        "CDC_STATE_DNS is not a setting; did you mean CDC_STATE_DSN?",
+        "ZOHO_CLIENTID is not a setting; did you mean ZOHO_CLIENT_ID?",
+    ]
+
+
+def test_known_and_foreign_variables_are_no_news() -> None:
+    quiet = {"PATH": "x", "DATABASE_URL": "x", "cdc_slot": "x", "CDC_TEST_DSN": "x", "CDC_POSTGRES_BIN": "x"}
+    assert unknown_variables(quiet) == []
+
+
+def test_unknown_variables_of_the_dotenv_file_are_found(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CDC_PROFIL=core\n")
+    assert "CDC_PROFIL is not a setting; did you mean CDC_PROFILE?" in unknown_variables()
