@@ -4,6 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
+
+_CALL_SHARE, _CALL_SECONDS = 0.6, 60.0
+_SETTLE_SHARE, _SETTLE_SECONDS = 0.2, 10.0
+_IDLE_SHARE, _IDLE_SECONDS = 0.5, 15.0
+
+
+class LeaseTimes(TypedDict):
+    """The times of `DeliveryOptions` that depend on the lease."""
+
+    lease_seconds: float
+    call_seconds: float
+    settle_seconds: float
+    idle_seconds: float
+
+
+def times_within(lease_seconds: float) -> LeaseTimes:
+    """Divide a lease: most of it for a call, some for recording, the rest for what comes before the call.
+
+    A longer lease than the default gains nothing from a longer call. A worker that died is noticed when its lease has
+    run out and somebody looks, so the longest sleep follows the lease as well.
+    """
+    return LeaseTimes(
+        lease_seconds=lease_seconds,
+        call_seconds=min(_CALL_SECONDS, lease_seconds * _CALL_SHARE),
+        settle_seconds=min(_SETTLE_SECONDS, lease_seconds * _SETTLE_SHARE),
+        idle_seconds=min(_IDLE_SECONDS, lease_seconds * _IDLE_SHARE),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +57,11 @@ class DeliveryOptions:
     hash_key: bytes
     worker_id: str
     lease_seconds: float = 120.0
-    call_seconds: float = 60.0
-    settle_seconds: float = 10.0
+    call_seconds: float = _CALL_SECONDS
+    settle_seconds: float = _SETTLE_SECONDS
     drain_seconds: float = 20.0
     daily_seconds: float = 86_400.0
-    idle_seconds: float = 15.0
+    idle_seconds: float = _IDLE_SECONDS
     budget_seconds: float = 5.0
     parallel: int = 4
     credit_limits: Mapping[str, int] = field(default_factory=dict)

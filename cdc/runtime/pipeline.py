@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.options import DeliveryOptions, times_within
 from cdc.delivery.worker import Worker
 from cdc.errors import CdcError
 from cdc.lsn import Lsn
@@ -147,7 +147,7 @@ class Pipeline:
         return DeliveryOptions(
             hash_key=self._connections.hash_key,
             worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
-            lease_seconds=settings.cdc_lease_seconds,
+            **times_within(settings.cdc_lease_seconds),
             drain_seconds=settings.cdc_drain_seconds,
             daily_seconds=settings.cdc_daily_seconds,
             credit_limits={"zoho": limit},
