@@ -153,7 +153,7 @@ def _delivered(context: Context, case: Case, planned: Planned, outcome: Delivere
     if operation.action is Action.WITHDRAW:
         result.withdrawn.append(operation.record_id)
         return False
-    made_anew = operation.action is Action.UPDATE and outcome.effect is Effect.CREATED
+    made_anew = operation.action is Action.UPDATE and _is_another(operation, outcome)
     # An earlier attempt may have carried older values; an event has no others.
     stale = operation.action is Action.CREATE and outcome.effect is Effect.FOUND and context.feed.once is None
     hashes = dict(planned.field_hashes)
@@ -178,6 +178,15 @@ def _delivered(context: Context, case: Case, planned: Planned, outcome: Delivere
         )
     )
     return partial
+
+
+def _is_another(operation: Operation, outcome: Delivered) -> bool:
+    """Tell whether an update met another CRM record than the one we knew, which holds only what was sent.
+
+    Made just now; or under another id, when the answer of the call that made it was lost or somebody merged records.
+    """
+    other_id = None not in (operation.crm_id, outcome.crm_id) and operation.crm_id != outcome.crm_id
+    return outcome.effect is Effect.CREATED or other_id
 
 
 def _refused(

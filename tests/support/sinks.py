@@ -44,8 +44,9 @@ class MemorySink:
     """Keeps records under a CRM id of its own.
 
     Attributes:
-        unique: record ids are unique in it, as with an external id field. Otherwise a create that isn't called
-            uncertain makes a second record, as Zoho's notes do.
+        unique: record ids are unique in it, as with an external id field: whatever names a record finds it. Otherwise
+            a create that isn't called uncertain makes a second record, as with Zoho's notes, and an uncertain one
+            leaves what it finds as it is.
         faults: for the calls to come, in order; a call beyond them succeeds.
         refuse: gives a reason for an operation that is refused.
         calls: every call that was made, refused ones included.
@@ -119,12 +120,13 @@ class MemorySink:
 
     def _create(self, operation: Operation) -> Outcome:
         there = self.of(operation.record_id) if self.unique or operation.uncertain else []
-        if there:
-            there[0].fields.update(operation.fields)
-            there[0].parent_crm_id = operation.parent_crm_id
-            return self._done(there[0].crm_id, operation, Effect.UPDATED if self.unique else Effect.FOUND)
-        crm_id = self._insert(operation)
-        return self._done(crm_id, operation, Effect.CREATED)
+        if not there:
+            return self._done(self._insert(operation), operation, Effect.CREATED)
+        if not self.unique:
+            return self._done(there[0].crm_id, operation, Effect.FOUND)
+        there[0].fields.update(operation.fields)
+        there[0].parent_crm_id = operation.parent_crm_id
+        return self._done(there[0].crm_id, operation, Effect.UPDATED)
 
     def _insert(self, operation: Operation) -> str:
         crm_id = f"crm-{next(self._ids)}"
@@ -133,7 +135,8 @@ class MemorySink:
         return crm_id
 
     def _update(self, operation: Operation) -> Outcome:
-        held = self.records.get(operation.crm_id or "")
+        there = self.of(operation.record_id) if self.unique else []
+        held = self.records.get(operation.crm_id or "") or next(iter(there), None)
         if held is None and self.unique:
             return self._done(self._insert(operation), operation, Effect.CREATED)
         if held is None:
