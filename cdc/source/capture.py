@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+import psycopg
 import structlog
+from psycopg import errors
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from cdc.errors import SlotInUse, SourceUnavailable
+from cdc.connection import connect, is_transient
+from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable
 from cdc.lsn import ZERO, Lsn
 from cdc.routing.collector import Collector, Group
 from cdc.source.continuity import join_up
@@ -111,10 +114,19 @@ class Capture:
     async def _session(self, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
-        config = self._config
-        store = await CaptureStore.open(config.state_dsn, config.slot, config.lane_seconds)
         try:
-            start, swept = await join_up(config.source_dsn, store, config.slot)
+            await self._join_and_capture(stop)
+        except psycopg.Error as error:
+            raise _translate(error, self._config.slot) from error
+
+    async def _join_and_capture(self, stop: asyncio.Event) -> None:
+        config = self._config
+        async with AsyncExitStack() as stack:
+            store = await CaptureStore.open(config.state_dsn, config.slot, config.lane_seconds)
+            stack.push_async_callback(store.close)
+            source = await connect(config.source_dsn, purpose=f"capture {config.slot} source")
+            stack.push_async_callback(source.close)
+            start, swept = await join_up(source, store, config.slot)
             if not swept:
                 self.sweep_due.set()
             self.stats.durable_lsn = start.lsn
@@ -122,11 +134,13 @@ class Capture:
             self.stats.state = "capturing"
             collector = Collector(config.routes, start)
             session = StreamSession if config.transport == "stream" else PollSession
-            self._current = session(config, store, collector, self._stored)
-            await self._current.run(stop)
-        finally:
-            self._current = None
-            await store.close()
+            self._current = session(config, source, store, collector, self._stored)
+            try:
+                await self._current.run(stop)
+            except SlotLost as error:  # joining up anew puts the gap on record
+                raise SourceUnavailable(error.message) from error
+            finally:
+                self._current = None
 
     def _stored(self, group: Group) -> None:
         self.stats.groups += 1
@@ -134,6 +148,16 @@ class Capture:
         self.stats.keys += len(group.dirty)
         self.stats.durable_lsn = group.progress.lsn
         self._on_group()
+
+
+def _translate(error: psycopg.Error, slot: str) -> CdcError:
+    """Say what a query meant that failed while the stream was joined up."""
+    words = error.diag.message_primary or type(error).__name__
+    if isinstance(error, errors.ObjectInUse):
+        return SlotInUse(f"another process reads slot {slot}")
+    if is_transient(error):
+        return SourceUnavailable(f"a database connection was lost: {words}")
+    return SourceError(f"capture can't begin: {words}", fix="run `cdc setup`, or see the server's words")
 
 
 def _cause(state: RetryCallState) -> BaseException | None:

@@ -26,8 +26,8 @@ class SlotPoll:
     """Reads the slot in peeks.
 
     Attributes:
-        end_lsn: where the server's WAL ended when the last peek began: nothing of ours lies before it that wasn't
-            peeked.
+        end_lsn: how far the server's WAL was flushed when the last peek began: nothing of ours lies before it that
+            wasn't peeked.
     """
 
     def __init__(self, conn: AsyncConnection[Any], slot: str, publication: str) -> None:
@@ -50,16 +50,21 @@ class SlotPoll:
         finally:
             await conn.close()
 
-    async def peek(self) -> AsyncGenerator[list[bytes], None]:
+    async def peek(self, durable: Lsn) -> AsyncGenerator[list[bytes], None]:
         """Give the messages behind the slot's position, in portions, whole transactions only.
+
+        Args:
+            durable: how far the WAL is captured and stored.
 
         Raises:
             SlotInUse: if another process reads it.
-            SlotLost: if it is missing or was invalidated.
+            SlotLost: if it is missing or was invalidated, or if somebody moved it beyond `durable`: between two peeks
+                nothing holds it.
             SourceUnavailable: if the connection is lost.
         """
         try:
-            row = await (await self._conn.execute("select pg_current_wal_lsn()::text")).fetchone()
+            # A peek ends at what is flushed. Commits that are only written yet come with the next one.
+            row = await (await self._conn.execute("select pg_current_wal_flush_lsn()::text")).fetchone()
             assert row is not None  # noqa: S101 - a select without FROM gives a row
             end = Lsn.parse(row[0])
             async with self._conn.transaction(), self._conn.cursor("cdc_peek", binary=True) as cursor:
@@ -70,14 +75,23 @@ class SlotPoll:
                     """,
                     [self._slot, _ROWS_A_PEEK, '"' + self._publication.replace('"', '""') + '"'],
                 )
-                peeked = False
-                while rows := await cursor.fetchmany(_ROWS_A_FETCH):
-                    peeked = True
+                rows = await cursor.fetchmany(_ROWS_A_FETCH)  # the peek itself; the rest is read from its result
+                await self._check_unmoved(durable)
+                if not rows:
+                    self.end_lsn = end
+                while rows:
                     yield [row[0] for row in rows]
-            if not peeked:
-                self.end_lsn = end
+                    rows = await cursor.fetchmany(_ROWS_A_FETCH)
         except psycopg.Error as error:
             raise _translate(error, self._slot) from error
+
+    async def _check_unmoved(self, durable: Lsn) -> None:
+        moved = await self._conn.execute(
+            "select 1 from pg_replication_slots where slot_name = %s and confirmed_flush_lsn > %s::pg_lsn",
+            [self._slot, str(durable)],
+        )
+        if await moved.fetchone() is not None:
+            raise SlotLost(f"slot {self._slot} was advanced or made anew by somebody else")
 
     async def advance(self, durable: Lsn) -> None:
         """Acknowledge everything up to `durable`."""

@@ -21,6 +21,8 @@ class PollSession(Session):
         """
         config = self.config
         async with SlotPoll.open(config.source_dsn, slot=config.slot, publication=config.publication) as poll:
+            # What was stored and not acknowledged before would come again, and may be more than one peek gives.
+            await poll.advance(self.durable)
             while not stop.is_set():
                 before = self.durable
                 await self._peek(poll)
@@ -34,7 +36,7 @@ class PollSession(Session):
 
     async def _peek(self, poll: SlotPoll) -> None:
         feed = self.collector.feed
-        async with aclosing(poll.peek()) as portions:
+        async with aclosing(poll.peek(self.durable)) as portions:
             async for messages in portions:
                 for message in messages:
                     feed(message, 0)

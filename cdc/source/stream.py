@@ -103,7 +103,7 @@ class ReplicationStream:
                     if kind == XLOG_DATA:
                         feed(frame, XLOG_HEADER_BYTES)
                     elif kind == KEEPALIVE:
-                        self.keepalive = decode_keepalive(frame)
+                        self._note(decode_keepalive(frame))
                     else:
                         raise DecodeError("replication frame", 0, f"frame kind {kind:#04x}")
                 elif length == 0:
@@ -118,6 +118,11 @@ class ReplicationStream:
         if done:
             self._heard_at = time.monotonic()
         return done
+
+    def _note(self, keepalive: Keepalive) -> None:
+        """Keep the newest; a reply that was asked for stays due."""
+        asked = self.keepalive is not None and self.keepalive.reply_requested
+        self.keepalive = Keepalive(keepalive.end_lsn, keepalive.reply_requested or asked)
 
     async def readable(self, seconds: float) -> None:
         """Wait until something arrives or `wake` is called, at most `seconds`."""
@@ -139,7 +144,10 @@ class ReplicationStream:
 
     @property
     def quiet_seconds(self) -> float:
-        """How long the server hasn't heard of us."""
+        """How long the server hasn't heard what is durable.
+
+        Other answers don't count: under a steady load they come so often that a confirmation would never be due.
+        """
         return time.monotonic() - self._told_at
 
     async def confirm(self, durable: Lsn) -> None:
@@ -153,6 +161,7 @@ class ReplicationStream:
         if silent > _SILENCE_SECONDS:
             raise SourceUnavailable(f"the server has not been heard of for {silent:.0f} s")
         await self._send(written=self.flushed, flushed=self.flushed, reply=silent > STATUS_SECONDS)
+        self._told_at = time.monotonic()
 
     async def answer_busy(self, keepalive: Keepalive) -> None:
         """Answer a keepalive while work is outstanding: received, and no statement on what is durable."""
@@ -167,7 +176,6 @@ class ReplicationStream:
                 await self._writable()
         except psycopg.OperationalError as error:
             raise SourceUnavailable("the replication connection was lost") from error
-        self._told_at = time.monotonic()
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -65,11 +65,15 @@ class StreamSession(Session):
                 self._news.set()
             await self._reply(stream)
             if done == 0:
-                await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
+                await self._wait_for_more(stream)
             elif self.is_full:
                 await self._wait_for_room(stream)
             else:
                 await asyncio.sleep(0)
+
+    async def _wait_for_more(self, stream: ReplicationStream) -> None:
+        if not self._stopping:  # a stop that came while we replied would end no wait any more
+            await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
 
     async def _wait_for_room(self, stream: ReplicationStream) -> None:
         """Stop reading until the group that is being stored is durable; the server waits for us meanwhile."""
@@ -111,14 +115,11 @@ class StreamSession(Session):
         """Answer a keepalive, or say how far we are if that is due."""
         keepalive, stream.keepalive = stream.keepalive, None
         if keepalive is not None:
-            if self.is_storing or self.collector.has_news or self.collector.in_transaction:
+            if not (self.is_storing or self.collector.has_news or self.collector.in_transaction):
+                self.collector.advance(keepalive.end_lsn)
+                await self.store_idle_position()
+            if keepalive.reply_requested and self.durable < keepalive.end_lsn:
                 await stream.answer_busy(keepalive)
-                return
-            self.collector.advance(keepalive.end_lsn)
-            await self.store_idle_position()
-            if self.durable < keepalive.end_lsn:
-                await stream.answer_busy(keepalive)
-                return
         unconfirmed = stream.flushed < self.durable
         if stream.quiet_seconds >= (_CONFIRM_SECONDS if unconfirmed else STATUS_SECONDS):
             await stream.confirm(self.durable)
