@@ -81,6 +81,7 @@ class Group:
         relations: the tables that the entries name, by number.
         changes: how many row changes.
         transactions: commit LSN -> commit time (microseconds since 2000), in commit order.
+        xids: the same transactions' ids, 32 bits each.
         progress: the position once this is durable.
     """
 
@@ -90,6 +91,7 @@ class Group:
     relations: Mapping[int, JournalRelation]
     changes: int
     transactions: Mapping[int, int]
+    xids: list[int]
     progress: Progress
 
 
@@ -128,10 +130,12 @@ class Collector:
         self._bindings: list[_Bound] = []
         self._entries: list[bytes] = []
         self._transactions: dict[int, int] = {}
+        self._xids: list[int] = []
         self._truncated: set[str] = set()
         self._changes = 0
         self._commit_lsn = 0
         self._commit_time = 0
+        self._xid = 0
         self._in_transaction = False
         self._seen = 0  # row changes of the current transaction, skipped ones included
         self._skip = 0  # of them, how many are still to be skipped
@@ -239,13 +243,14 @@ class Collector:
         """Write the current transaction's header into the group."""
         self._header_due = False
         self._transactions[self._commit_lsn] = self._commit_time
+        self._xids.append(self._xid)
         self._entries.append(begin_entry(self._commit_lsn, self._commit_time))
 
     def _other(self, kind: int, message: bytes) -> None:
         """Take anything but a row change; Begin and Commit, the most frequent of them, come first."""
         if kind == _BEGIN and len(message) == BEGIN_LAYOUT.size:
-            _, commit_lsn, commit_time, _ = BEGIN_LAYOUT.unpack(message)
-            self._begin(commit_lsn, commit_time)
+            _, commit_lsn, commit_time, xid = BEGIN_LAYOUT.unpack(message)
+            self._begin(commit_lsn, commit_time, xid)
             return
         if kind == _COMMIT and len(message) == COMMIT_LAYOUT.size:
             _, _, commit_lsn, end_lsn, commit_time = COMMIT_LAYOUT.unpack(message)
@@ -261,12 +266,12 @@ class Collector:
             case other:
                 raise DecodeError(type(other).__name__, 0, "not asked for: the stream is protocol 1")
 
-    def _begin(self, commit_lsn: int, commit_time: int) -> None:
+    def _begin(self, commit_lsn: int, commit_time: int, xid: int) -> None:
         if self._in_transaction:
             raise DecodeError("Begin", 0, "inside a transaction")
         self._in_transaction = True
         self._header_due = True
-        self._commit_lsn, self._commit_time = commit_lsn, commit_time
+        self._commit_lsn, self._commit_time, self._xid = commit_lsn, commit_time, xid
         self._seen = 0
         self._skip = 0
         if commit_lsn < self._resume.lsn:
@@ -340,11 +345,12 @@ class Collector:
             relations={b.number: JournalRelation(b.route.table, b.route.columns) for b in self._bindings},
             changes=self._changes,
             transactions=self._transactions,
+            xids=self._xids,
             progress=self.progress,
         )
         for bound in used:
             bound.first, bound.last = {}, {}
-        self._entries, self._transactions, self._truncated, self._changes = [], {}, set(), 0
+        self._entries, self._transactions, self._xids, self._truncated, self._changes = [], {}, [], set(), 0
         self._header_due = self._in_transaction
         return group
 

@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
-from cdc.connection import connect
 from cdc.errors import SlotLost
 from cdc.routing.collector import Progress
 from cdc.source.setup import slot_start
@@ -22,8 +21,13 @@ from cdc.state.capture import CaptureStore
 log = structlog.get_logger()
 
 
-async def join_up(dsn: str, store: CaptureStore, slot: str) -> tuple[Progress, bool]:
+async def join_up(conn: AsyncConnection[Any], store: CaptureStore, slot: str) -> tuple[Progress, bool]:
     """Compare, and mend what doesn't join.
+
+    Args:
+        conn: to the source.
+        store: of the slot's position.
+        slot: its name.
 
     Returns:
         Where to start, and whether everything has been swept since the slot began.
@@ -31,24 +35,20 @@ async def join_up(dsn: str, store: CaptureStore, slot: str) -> tuple[Progress, b
     Raises:
         SlotLost: if there is no slot and never was one.
     """
-    conn = await connect(dsn, purpose=f"continuity {slot}")
-    try:
-        position = await store.read()
-        identity = await read_identity(conn)
-        view = await read_slot(conn, slot)
-        if position is None:
-            if view is None:
-                raise SlotLost(f"slot {slot} doesn't exist", fix="run `cdc setup`")
-            start = await slot_start(conn, slot)
-            await store.begin(identity.system_id, identity.timeline, start)
-            return Progress(start), False
-        checkpoint = Checkpoint(position.system_id, position.timeline, position.progress.lsn)
-        cause = find_gap(checkpoint, identity, view, await read_current_lsn(conn))
-        if cause is None:
-            return position.progress, position.swept
-        return await _begin_anew(conn, store, slot, cause, checkpoint), False
-    finally:
-        await conn.close()
+    position = await store.read()
+    identity = await read_identity(conn)
+    view = await read_slot(conn, slot)
+    if position is None:
+        if view is None:
+            raise SlotLost(f"slot {slot} doesn't exist", fix="run `cdc setup`")
+        start = await slot_start(conn, slot)
+        await store.begin(identity.system_id, identity.timeline, start)
+        return Progress(start), False
+    checkpoint = Checkpoint(position.system_id, position.timeline, position.progress.lsn)
+    cause = find_gap(checkpoint, identity, view, await read_current_lsn(conn))
+    if cause is None:
+        return position.progress, position.swept
+    return await _begin_anew(conn, store, slot, cause, checkpoint), False
 
 
 async def _begin_anew(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from psycopg import AsyncConnection
 
 from cdc.lsn import Lsn
 from cdc.routing.collector import Collector, Group
 from cdc.routing.feeds import Lane
 from cdc.routing.router import Route
 from cdc.source.preflight import TransportName
+from cdc.source.visibility import wait_until_visible
 from cdc.state.capture import CaptureStore
 
 IDLE_ADVANCE_BYTES: Final = 64 * 1024
@@ -42,7 +45,7 @@ class CaptureConfig:
 
 
 class Session:
-    """One connection to the slot, and the one to the state that goes with it.
+    """One connection to the slot, and those to source and state that go with it.
 
     Attributes:
         durable: how far the WAL is captured and stored. The slot is acknowledged up to here, never beyond.
@@ -50,10 +53,16 @@ class Session:
     """
 
     def __init__(
-        self, config: CaptureConfig, store: CaptureStore, collector: Collector, on_stored: Callable[[Group], None]
+        self,
+        config: CaptureConfig,
+        source: AsyncConnection[Any],
+        store: CaptureStore,
+        collector: Collector,
+        on_stored: Callable[[Group], None],
     ) -> None:
         self.config = config
         self.collector = collector
+        self._source = source
         self._store = store
         self._on_stored = on_stored
         self.durable: Lsn = collector.progress.lsn
@@ -73,6 +82,7 @@ class Session:
         """Make durable what has been gathered."""
         self.is_storing = True
         group = self.collector.take()
+        await wait_until_visible(self._source, group.xids)
         await self._store.record(group)
         self.is_storing = False
         self.durable = group.progress.lsn
