@@ -93,7 +93,12 @@ async def configure(conn: AsyncConnection[Any]) -> None:
     """Give a session what all our queries rely on. `SET` reaches through a session pooler, start-up options may not."""
     if not conn.autocommit:
         await conn.set_autocommit(True)
-    await conn.execute("set time zone 'UTC'; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
+    # A generic plan made while the outbox is empty reads it sequentially, and is kept when a backfill has filled it:
+    # five times slower, measured with 20,000 keys. Planning anew costs a fraction of a millisecond.
+    await conn.execute(
+        "set time zone 'UTC'; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;"
+        " set plan_cache_mode = 'force_custom_plan'"
+    )
 
 
 _LASTING: Final[dict[str, tuple[str, str]]] = {

@@ -189,7 +189,8 @@ with due as materialized (
         select o.key, o.due_at
         from cdc.outbox o
         where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null
-          and (o.due_at <= now() or (%(flush_all)s and o.reason is null))
+          and o.due_at <= case when %(flush_all)s then 'infinity' else now() end
+          and (o.due_at <= now() or o.reason is null)
           and (o.claimed_until is null or o.claimed_until <= now())
         order by o.due_at
         limit %(limit)s
@@ -284,16 +285,18 @@ select greatest(0, extract(epoch from min(d.due_at) - now()))::float8, c.paused,
        case when c.until < 'infinity' then greatest(0, extract(epoch from c.until - now()))::float8 end
 from (select count(*) > 0 as paused, max(paused_until) as until from cdc.control where scope = any(%(scopes)s)) as c
 left join (
-    select case when %(flush_all)s and p.reason is null then now() else p.due_at end as due_at
-    from unnest(%(lanes)s::text[]) as l (lane)
-    cross join lateral (
-        select o.due_at, o.reason
-        from cdc.outbox o
+    select case when %(flush_all)s and exists (
+        select from cdc.outbox o
+        where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null and o.reason is null
+          and (o.claimed_until is null or o.claimed_until <= now())
+    ) then now() else (
+        select o.due_at from cdc.outbox o
         where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null
           and (o.claimed_until is null or o.claimed_until <= now())
-        order by (%(flush_all)s and o.reason is not null), o.due_at
+        order by o.due_at
         limit 1
-    ) as p
+    ) end as due_at
+    from unnest(%(lanes)s::text[]) as l (lane)
 ) as d on true
 group by c.paused, c.until
 """
