@@ -169,7 +169,7 @@ async def _apply_verdicts(conn: AsyncConnection[Any], settlement: Settlement) ->
         "keys": [v.key for v in verdicts],
         "generations": [v.generation for v in verdicts],
         "fates": [v.fate.value for v in verdicts],
-        "due_in": [v.due_in for v in verdicts],
+        "due_in": [float(v.due_in) for v in verdicts],  # psycopg refuses a list in which 1 stands beside 0.5
         "attempts": [v.attempts for v in verdicts],
         "reasons": [v.reason for v in verdicts],
         "details": [v.detail for v in verdicts],
