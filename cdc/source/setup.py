@@ -19,6 +19,7 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Profile, qualified
 from cdc.routing.router import Route, build_routes
 
+_PUBLISH: Final = sql.SQL("publish = 'insert, update, delete, truncate', publish_via_partition_root = true")
 _SLOT_SECONDS: Final = 60  # creating a slot waits for every transaction that is writing now
 
 
@@ -41,9 +42,10 @@ class _Table:
 
     @property
     def wanted_identity(self) -> str:
-        """`keep`, `index` or `full`: what lets a DELETE carry all keys of the route."""
+        """`keep`, `default`, `index` or `full`: what lets a DELETE carry all keys of the route."""
         if self.identity == "f" or set(self.route.columns) <= self.identity_columns:
-            return "keep"
+            # Once it is published, Postgres would refuse the application's updates of a table with identity NOTHING.
+            return "default" if self.identity == "n" else "keep"
         return (
             "index" if set(self.route.columns) <= self.not_null and self.identity_columns <= self.not_null else "full"
         )
@@ -129,7 +131,7 @@ async def _read_table(conn: AsyncConnection[Any], route: Route) -> _Table:
             select c.relreplident::text,
                    array(select a.attname::text from pg_index i join pg_attribute a
                            on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-                         where i.indrelid = c.oid
+                         where i.indrelid = c.oid and i.indimmediate  -- a deferrable key is no identity
                            and case when c.relreplident = 'i' then i.indisreplident else i.indisprimary end),
                    array(select a.attname::text from pg_attribute a
                          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull)
@@ -142,7 +144,7 @@ async def _read_table(conn: AsyncConnection[Any], route: Route) -> _Table:
     identity, identity_columns, not_null = row
     if not identity_columns and identity != "f":
         raise ProfileError(
-            f"table {route.table} has no primary key, so its deletes can't be followed",
+            f"table {route.table} has no primary key that isn't deferrable, so its deletes can't be followed",
             fix=f"ALTER TABLE {route.table} REPLICA IDENTITY FULL;",
         )
     return _Table(route, identity, frozenset(identity_columns), frozenset(not_null))
@@ -173,6 +175,13 @@ def _plan_identity(table: _Table) -> list[Statement]:
                     f"use that index as the replica identity of {name}",
                 ),
             ]
+        case "default":
+            return [
+                Statement(
+                    _text(_template("alter table {} replica identity default"), _relation(name)),
+                    f"let updates and deletes on {name} carry its primary key; without, Postgres refuses them",
+                )
+            ]
         case "full":
             return [
                 Statement(
@@ -185,7 +194,15 @@ def _plan_identity(table: _Table) -> list[Statement]:
 
 
 async def _plan_publication(conn: AsyncConnection[Any], publication: str, tables: Sequence[_Table]) -> list[Statement]:
-    exists = await (await conn.execute("select 1 from pg_publication where pubname = %s", [publication])).fetchone()
+    exists = await (
+        await conn.execute(
+            """
+            select pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
+            from pg_publication where pubname = %s
+            """,
+            [publication],
+        )
+    ).fetchone()
     published = await (
         await conn.execute(
             """
@@ -204,16 +221,24 @@ async def _plan_publication(conn: AsyncConnection[Any], publication: str, tables
     want = {
         t.route.table: (None if t.published_columns is None else frozenset(t.published_columns), False) for t in tables
     }
-    if exists and have == want:
-        return []
-    listing = sql.SQL(", ").join(_published(table) for table in tables)
-    template = "alter publication {} set table {}" if exists else "create publication {} for table {}"
-    return [
-        Statement(
-            _text(_template(template), sql.Identifier(publication), listing),
-            "publish the watched tables, and of them only the columns that routing needs",
+    name, statements = sql.Identifier(publication), []
+    if exists and not exists[0]:
+        statements.append(
+            Statement(
+                _text(_template("alter publication {} set ({})"), name, _PUBLISH),
+                "publish every kind of change, and changes of partitions as their table's",
+            )
         )
-    ]
+    if not exists or have != want:
+        listing = sql.SQL(", ").join(_published(table) for table in tables)
+        template = "alter publication {} set table {}" if exists else "create publication {} for table {} with ({})"
+        statements.append(
+            Statement(
+                _text(_template(template), name, listing, *([] if exists else [_PUBLISH])),
+                "publish the watched tables, and of them only the columns that routing needs",
+            )
+        )
+    return statements
 
 
 def _published(table: _Table) -> sql.Composable:
