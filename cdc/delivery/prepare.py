@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -125,20 +126,30 @@ async def _ring_for(
 
 async def _ask_breaker(line: Line, prepared: Prepared) -> None:
     """Enter withdrawals into the log before they go, and hold the keys of those that may not."""
-    wanted: dict[str, str] = {}
-    approved: dict[str, str] = {}
-    for case, planned in prepared.planned(Action.WITHDRAW):
-        (approved if case.claim.approved else wanted)[planned.operation.record_id] = case.claim.key
-    if not wanted and not approved:
-        return
     feed = line.feed
+    wanted: dict[str, str] = {}
+    approved: list[str] = []
+    orphaned: list[str] = []  # the breaker has judged the withdrawal that orphaned them
+    for case, planned in prepared.planned(Action.WITHDRAW):
+        record_id = planned.operation.record_id
+        if feed.needs is not None and planned.parent_id is None:
+            orphaned.append(record_id)
+        elif case.claim.approved:
+            approved.append(record_id)
+        else:
+            wanted[record_id] = case.claim.key
+    if not wanted and not approved and not orphaned:
+        return
+    reserve = partial(
+        synclog.reserve_withdrawals, feed=feed.name, limit=feed.withdraw_limit, approved=approved, exempt=orphaned
+    )
     async with line.state.connection() as state:
-        reserved = await synclog.reserve_withdrawals(state, feed.name, feed.withdraw_limit, wanted, approved)
+        reserved = await reserve(state, wanted=wanted)
         if reserved is None:
             _log.warning("withdrawals_held", feed=feed.name, records=len(wanted), limit=feed.withdraw_limit)
             for key in set(wanted.values()):
                 prepared.cases[key] = replace(prepared.cases[key], held=True)
-            reserved = await synclog.reserve_withdrawals(state, feed.name, feed.withdraw_limit, (), approved)
+            reserved = await reserve(state, wanted=())
     prepared.reserved = reserved or {}
 
 

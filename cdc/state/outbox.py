@@ -281,7 +281,8 @@ class Due:
 
 # Keys that changed while claimed are due but not to be had. They are left out; the end of their batch looks for them.
 _NEXT_DUE_SQL: LiteralString = """
-select greatest(0, extract(epoch from min(d.due_at) - now()))::float8, c.paused,
+select case when min(d.due_at) is not null then greatest(0, extract(epoch from min(d.due_at) - now()))::float8 end,
+       c.paused,
        case when c.until < 'infinity' then greatest(0, extract(epoch from c.until - now()))::float8 end
 from (select count(*) > 0 as paused, max(paused_until) as until from cdc.control where scope = any(%(scopes)s)) as c
 left join (

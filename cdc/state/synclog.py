@@ -103,7 +103,13 @@ where created_at > now() - interval '1 hour' and sync_type = %(feed)s and action
 
 
 async def reserve_withdrawals(
-    conn: AsyncConnection[Any], feed: str, limit: int, wanted: Collection[str], approved: Collection[str]
+    conn: AsyncConnection[Any],
+    feed: str,
+    limit: int,
+    wanted: Collection[str],
+    *,
+    approved: Collection[str] = (),
+    exempt: Collection[str] = (),
 ) -> Mapping[str, UUID] | None:
     """Enter withdrawals into the log before they are sent, if the breaker allows all of them.
 
@@ -114,8 +120,9 @@ async def reserve_withdrawals(
         conn: in autocommit.
         feed: whose records.
         limit: most withdrawals in an hour.
-        wanted: record ids, the approved ones not among them.
+        wanted: record ids that the breaker judges.
         approved: record ids that a person let pass.
+        exempt: record ids that it has nothing to say about; they are entered and that is all.
 
     Returns:
         The log line's id by record id; None if `wanted` would pass the limit. Then nothing is entered.
@@ -127,7 +134,7 @@ async def reserve_withdrawals(
             row = await cursor.fetchone()
             if row is None or row[0] + len(wanted) > limit:
                 return None
-        ids = {record_id: uuid4() for record_id in (*wanted, *approved)}
+        ids = {record_id: uuid4() for record_id in (*wanted, *approved, *exempt)}
         held = frozenset(approved)
         await write(
             conn,

@@ -247,6 +247,18 @@ async def test_withdrawals_within_the_limit_pass_and_count_for_an_hour(app: App)
     assert (await app.outbox("people"))["4"]["reason"] == "HELD_BY_BREAKER"
 
 
+async def test_the_breaker_does_not_keep_what_hung_on_a_withdrawn_contact(app: App) -> None:
+    await app.add_person(1)
+    await app.execute("insert into awards select i, 1, 'T' from generate_series(1, 150) i")
+    await app.ring("awards", *range(1, 151))
+    await app.settle_down()
+    assert len(app.awards.records) == 150
+    await app.execute("update people set visible = false")
+    await app.ring("people", 1)
+    await app.settle_down()
+    assert app.awards.records == {}
+
+
 async def test_two_workers_share_an_outbox_without_doubles(app: App) -> None:
     await app.execute("insert into people (id, name) select i, 'P' from generate_series(1, 300) i")
     await app.execute("insert into awards select i, i, 'T' from generate_series(1, 300) i")
