@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 
 
-def configure_logging(form: Literal["auto", "json", "text"], *, level: int = logging.INFO) -> None:
-    """Set logging up once per process.
+def configure_logging(
+    form: Literal["auto", "json", "text"], *, level: int = logging.INFO, stream: TextIO | None = None
+) -> None:
+    """Set logging up, before the first line is written.
 
     Args:
         form: `json` for machines, `text` for people, `auto` for text on a terminal and JSON elsewhere.
         level: lowest level that is written.
+        stream: where to; stderr if not given.
     """
+    target = sys.stderr if stream is None else stream
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     # show_locals would print rows and tokens with a traceback.
     plain_traceback = structlog.dev.plain_traceback
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain_traceback)
+        structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain_traceback)
         if as_text
         else structlog.processors.JSONRenderer()
     )
@@ -34,9 +38,7 @@ def configure_logging(form: Literal["auto", "json", "text"], *, level: int = log
     structlog.configure(
         processors=[*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=target),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
-    )
+    logging.basicConfig(level=logging.WARNING, stream=target, format="%(levelname)s %(name)s %(message)s", force=True)

@@ -152,7 +152,7 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise ConfigError(f"{name}: {first['msg']}", fix="`cdc config` lists every setting and its origin") from None
+        raise ConfigError(f"{name}: {first['msg']}", fix="docs/reference/settings.md says what it takes") from None
     _check_together(settings)
     return settings
 
@@ -195,8 +195,8 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
 
 def describe(settings: Settings) -> list[tuple[str, str, str]]:
     """List (variable, value, origin) of every setting; secrets and passwords are hidden."""
-    environment = {name.upper() for name in os.environ}
-    dotenv = {name.upper() for name in _dotenv()}
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    dotenv = {name.upper() for name, value in _dotenv().items() if value}
     rows = []
     for field in Settings.model_fields:
         name = field.upper()

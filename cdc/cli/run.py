@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from contextlib import AsyncExitStack
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cdc.cli.live import LiveView
+from cdc.cli.live import LiveView, Notices, Picture
 from cdc.cli.start import EXIT_DEGRADED, begin, configured_source, run_until_signalled
+from cdc.cli.wording import summary
 from cdc.connection import connect
-from cdc.embedded.story import play
+from cdc.embedded.story import Chapter, chapters, play
 from cdc.errors import ConfigError
+from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile
 from cdc.runtime.environment import Environment, prepare
 from cdc.runtime.pipeline import Connections, Pipeline, open_connections
@@ -72,24 +75,24 @@ class _Run:
         self._demo = demo
         self._until_idle = until_idle
         self._as_json = as_json
-        self._talk = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
     async def main(self, stop: asyncio.Event, simulator_port: int) -> int:
         async with prepare(
             self._settings, self._profile, demo=self._demo, simulator_port=simulator_port
         ) as environment:
             for line in environment.banner():
-                self._talk.print(f"cdc: {line}", markup=False)
+                self._say(line)
             transport = await self._set_up(environment)
             async with open_connections(environment) as connections:
                 pipeline = Pipeline(environment, self._settings, self._profile, connections, transport=transport)
                 await self._run(pipeline, environment, connections, stop)
-                report = await self._report(pipeline, environment, connections)
+                report = await self._report(pipeline, connections)
         return self._conclude(report)
 
     async def _set_up(self, environment: Environment) -> TransportName:
         plan = await make_plan(environment.source_dsn, environment.state_dsn, self._settings, self._profile)
-        self._talk.print(f"cdc: transport {plan.readiness.transport}: {plan.readiness.why}", markup=False)
+        self._say(f"transport {plan.readiness.transport}: {plan.readiness.why}")
         conn = await connect(environment.source_dsn, purpose="setup")
         try:
             await apply_plan(conn, environment.state_dsn, plan)
@@ -102,11 +105,7 @@ class _Run:
     ) -> None:
         """Run the pipeline with what goes on beside it: the story, the live view, the watch for idleness."""
         async with AsyncExitStack() as stack:
-            view = None
-            if self._shows_live_view:
-                view = await stack.enter_async_context(
-                    LiveView(environment, lambda: self._report(pipeline, environment, connections), pipeline)
-                )
+            view = await self._show(stack, pipeline, environment, connections, stop)
             beside = asyncio.create_task(self._beside(pipeline, environment, view, stop))
             running = asyncio.create_task(pipeline.run(stop))
             try:
@@ -120,9 +119,31 @@ class _Run:
                 beside.cancel()
                 await asyncio.gather(beside, running, return_exceptions=True)
 
-    @property
-    def _shows_live_view(self) -> bool:
-        return self._demo and not self._until_idle and sys.stdout.isatty()
+    async def _show(
+        self,
+        stack: AsyncExitStack,
+        pipeline: Pipeline,
+        environment: Environment,
+        connections: Connections,
+        stop: asyncio.Event,
+    ) -> LiveView | None:
+        """Open the live view where somebody looks: on a terminal, unless a form of log was asked for."""
+        at_terminal = sys.stdout.isatty() and sys.stderr.isatty() and self._settings.cdc_log == "auto"
+        if self._until_idle or self._as_json or not at_terminal:
+            return None
+        notices = Notices()
+        configure_logging("text", level=logging.WARNING, stream=notices)
+        picture = Picture(
+            page=environment.simulator_url, chapter_count=len(chapters(self._profile.name)) if self._demo else 0
+        )
+
+        async def read(picture: Picture) -> None:
+            picture.is_draining = stop.is_set()
+            if pipeline.capture is not None:
+                picture.capture, picture.keys = pipeline.capture.stats.state, pipeline.capture.stats.keys
+            picture.report = await self._report(pipeline, connections)
+
+        return await stack.enter_async_context(LiveView(picture, read, notices))
 
     async def _beside(
         self, pipeline: Pipeline, environment: Environment, view: LiveView | None, stop: asyncio.Event
@@ -144,39 +165,25 @@ class _Run:
         else:
             await stop.wait()
 
-    def _tell(self, chapter: Any) -> None:
-        self._talk.print(f"cdc: {chapter.title}: {chapter.narration}", markup=False)
+    def _say(self, line: str) -> None:
+        self._talk.print(f"cdc: {line}")
+
+    def _tell(self, chapter: Chapter) -> None:
+        self._say(f"{chapter.title}: {chapter.narration}")
 
     def _end(self) -> None:
-        self._talk.print("cdc: the story is told; the pipeline goes on until Ctrl-C", markup=False)
+        self._say("the story is told; the pipeline goes on until Ctrl-C")
 
-    async def _report(self, pipeline: Pipeline, environment: Environment, connections: Connections) -> Report:
+    async def _report(self, pipeline: Pipeline, connections: Connections) -> Report:
         await connections.credits.flush()
         async with connections.source.connection() as source, connections.state.connection() as state:
             status = await read_status(source, state, self._settings.cdc_slot)
         return make_report(pipeline, self._profile, status)
 
     def _conclude(self, report: Report) -> int:
+        for line in summary(report):
+            self._say(line)
         if self._as_json:
             typer.echo(json.dumps(report.as_json()))
-        else:
-            for line in summary(report):
-                self._talk.print(line, markup=False)
-        return EXIT_DEGRADED if self._until_idle and report.parked else 0
-
-
-def summary(report: Report) -> list[str]:
-    """Say in a few lines what a run did."""
-    saved = 1 - report.credits / report.naive_credits if report.naive_credits else 0.0
-    lines = [f"cdc: {report.changes_captured} row changes captured"]
-    lines += [
-        f"cdc:   {feed}: " + (", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or "nothing to do")
-        for feed, outcomes in report.operations.items()
-    ]
-    lines.append(
-        f"cdc: {report.credits} credits spent; one call per change would have cost {report.naive_credits} "
-        f"({saved:.0%} saved)"
-    )
-    if report.parked:
-        lines.append(f"cdc: {report.parked} parked")
-    return lines
+        left_over = report.dirty and not self._settings.zoho_sync_enabled
+        return EXIT_DEGRADED if self._until_idle and (report.is_degraded or left_over) else 0

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
+from cdc.cli.wording import explain_pause, size
 from cdc.runtime.status import Status, read_status
 from cdc.settings import Settings
 
@@ -67,16 +68,9 @@ def _slot_line(status: Status) -> Text:
         return Text("slot      none: run `cdc setup`", style="bold red")
     held = "being read" if slot.active_pid else "nobody reads it"
     return Text.assemble(
-        ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {megabytes(status.lag_bytes)}",
+        ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {size(status.lag_bytes)}",
         f"  position {status.position or '-'}",
     )  # fmt: skip
-
-
-def megabytes(size: int | None) -> str:
-    """Write a number of bytes for people."""
-    if size is None:
-        return "-"
-    return f"{size / 1024:.0f} kB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
 
 
 def _outbox_table(status: Status) -> Table:
@@ -100,9 +94,7 @@ def _notes(status: Status) -> list[Text]:
     spent = sum(status.credits.values())
     kinds = ", ".join(f"{kind} {credits}" for kind, credits in status.credits.items() if credits)
     lines = [Text.assemble(("credits   ", "bold"), f"{spent} in 24 h", f" ({kinds})" if kinds else "")]
-    lines += [
-        Text(f"paused    {pause.scope}: {pause.reason} {pause.detail}", style="yellow") for pause in status.pauses
-    ]
+    lines += [Text(line, style="yellow") for pause in status.pauses for line in explain_pause(pause)]
     lines += [
         Text(f"gap       {gap.cause}, from {gap.from_lsn}: the sweep is not through yet", style="red")
         for gap in status.gaps

@@ -30,6 +30,7 @@ from cdc.routing.router import build_routes
 from cdc.runtime.environment import Environment
 from cdc.runtime.fit import fit_views
 from cdc.runtime.housekeeping import keep_house
+from cdc.runtime.idle import is_settled
 from cdc.settings import Settings
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
@@ -227,7 +228,7 @@ class Pipeline:
         return sweeps
 
     async def wait_until_idle(self, *, urgent_only: bool = False, flush: bool = False) -> None:
-        """Wait until all that is committed now is captured, and nothing is dirty or in flight. Parked keys don't count.
+        """Wait until all that is committed now is captured, and nothing is left that could be delivered.
 
         Args:
             urgent_only: it is enough that the lane `live` is empty.
@@ -235,16 +236,19 @@ class Pipeline:
         """
         async with self._connections.source.connection() as conn:
             target = Lsn.parse(await _scalar(conn, "select pg_current_wal_lsn()::text"))
-        lane = " and lane = 'live'" if urgent_only else ""
-        waiting = f"select exists (select from cdc.outbox where parked_at is null{lane})"
         while True:
             if self.capture is None or (self.capture.has_captured(target) and not self.capture.sweep_due.is_set()):
-                async with self._connections.state.connection() as conn:
-                    if not await _scalar(conn, waiting):
-                        return
-                    if flush:
+                if await self._is_settled(urgent_only=urgent_only):
+                    return
+                if flush:
+                    async with self._connections.state.connection() as conn:
                         await make_due(conn)
             await asyncio.sleep(_IDLE_LOOK_SECONDS)
+
+    async def _is_settled(self, *, urgent_only: bool) -> bool:
+        delivers = self._settings.zoho_sync_enabled
+        async with self._connections.source.connection() as source, self._connections.state.connection() as state:
+            return await is_settled(source, state, self._profile, delivers=delivers, urgent_only=urgent_only)
 
 
 async def _scalar(conn: AsyncConnection[Any], query: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cdc.routing.feeds import Profile
 from cdc.runtime.pipeline import Pipeline
 from cdc.runtime.status import Status
+from cdc.state.control import Pause
 
 _MODULES = {"zoho.contacts": "contacts", "zoho.tasks": "tasks", "zoho.notes": "notes"}
 
@@ -25,6 +27,8 @@ class Report:
         lag_bytes: WAL that the slot holds back.
         latency_ms: from commit to the CRM's answer.
         parked: keys that failed for good.
+        dirty: keys that wait or are under way, parked ones aside.
+        pauses: what delivers nothing for now, and why.
     """
 
     changes_captured: int
@@ -35,6 +39,18 @@ class Report:
     lag_bytes: int | None
     latency_ms: dict[str, float | None]
     parked: int
+    dirty: int
+    pauses: Sequence[Pause]
+
+    @property
+    def saved(self) -> float:
+        """The share of `naive_credits` that wasn't spent; 0 if there was nothing to do."""
+        return 1 - self.credits / self.naive_credits if self.naive_credits else 0.0
+
+    @property
+    def is_degraded(self) -> bool:
+        """True when something is parked or paused, so that a person should look."""
+        return bool(self.parked or self.pauses)
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that `cdc run --json` prints."""
@@ -69,4 +85,6 @@ def make_report(pipeline: Pipeline, profile: Profile, status: Status) -> Report:
         lag_bytes=status.lag_bytes,
         latency_ms={"p50": p50, "p99": p99},
         parked=status.parked,
+        dirty=status.dirty,
+        pauses=status.pauses,
     )

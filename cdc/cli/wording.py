@@ -1,0 +1,71 @@
+"""Numbers and states in words, the same everywhere."""
+
+from __future__ import annotations
+
+from cdc.embedded.story import Deltas
+from cdc.runtime.report import Report
+from cdc.state.control import Pause
+from sinks.reasons import Reason
+
+
+def size(count: int | None) -> str:
+    """Write a number of bytes for people."""
+    if count is None:
+        return "-"
+    return f"{count / 1024:.0f} kB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MB"
+
+
+def milliseconds(value: float | None) -> str:
+    """Write a duration for people."""
+    if value is None:
+        return "-"
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.0f} s"
+
+
+def explain_pause(pause: Pause) -> list[str]:
+    """Say what is paused, why, and what helps."""
+    reason = Reason.__members__.get(pause.reason)
+    words = f"{pause.reason}: {reason.meaning}" if reason else pause.reason
+    lines = [f"delivery to {pause.scope} is paused, {words} {pause.detail}".rstrip()]
+    if reason:
+        lines.append(f"  fix: {reason.hint}")
+    return lines
+
+
+def story_outcome(deltas: Deltas) -> str:
+    """Say what the CRM makes of a chapter."""
+    parts = [
+        _counted(abs(deltas.contacts), "contact less" if deltas.contacts < 0 else "new contact"),
+        _counted(deltas.changed, "contact changed"),
+        _counted(deltas.tasks, "task"),
+        _counted(deltas.notes, "note"),
+    ]
+    return ", ".join(part for part in parts if part) or "nothing to send"
+
+
+def _counted(count: int, noun: str) -> str:
+    if count == 0:
+        return ""
+    first, _, rest = noun.partition("contact")
+    plural = f"{first}contacts{rest}" if "contact" in noun else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def summary(report: Report) -> list[str]:
+    """Say in a few lines what a run did and what it leaves behind."""
+    lines = [f"{report.changes_captured} row changes captured"]
+    lines += [
+        f"  {feed}: " + (", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or "nothing to do")
+        for feed, outcomes in report.operations.items()
+    ]
+    spent = f"{report.credits} credits spent in 24 hours"
+    if report.naive_credits:
+        spent += f"; one call per change would have cost {report.naive_credits} ({report.saved:.0%} saved)"
+    lines.append(spent)
+    for pause in report.pauses:
+        lines += explain_pause(pause)
+    if report.parked:
+        lines.append(f"{report.parked} parked: see `cdc failures list`")
+    if report.dirty:
+        lines.append(f"{report.dirty} still to be delivered")
+    return lines

@@ -1,0 +1,42 @@
+"""Fixtures of the acceptance tests: the command, a database with the sample people, a CRM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, simulator, url_of
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def cdc(tmp_path: Path) -> Cdc:
+    """The command with nothing configured, in an empty folder."""
+    return Cdc(tmp_path)
+
+
+@pytest.fixture
+def crm(cdc: Cdc) -> Iterator[Crm]:
+    """A simulator with the custom fields that the profiles need."""
+    with simulator(cdc) as made:
+        yield made
+
+
+@pytest.fixture
+def source(database: Database) -> Database:
+    """A database with the tables of profile `core` and its sample people; no views, no slot, no cdc schema."""
+    database.apply_profile("core", sample=True)
+    database.execute("drop schema if exists cdc cascade")
+    return database
+
+
+@pytest.fixture
+def configured(cdc: Cdc, source: Database, crm: Crm) -> Cdc:
+    """The command, pointed at `source` and `crm`."""
+    slot = f"s_{source.name}"
+    return cdc.using(
+        crm.environment, DATABASE_URL=url_of(source.dsn), CDC_ENCRYPTION_KEY=ENCRYPTION_KEY, CDC_SLOT=slot,
+        CDC_ROLLUP_SECONDS="1", CDC_DAILY_SECONDS="60",
+    )  # fmt: skip
