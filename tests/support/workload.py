@@ -13,7 +13,7 @@ import psycopg
 
 from tests.support.oracle import Chronicle
 from tests.support.postgres import Database
-from tests.support.writer import Catalogue, Writer
+from tests.support.app_writer import Catalogue, Writer
 from tests.support.writes import OPERATIONS, sign_up
 
 QUESTS = 12

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import LiteralString
 
-from tests.support.writer import NAMES, Person, Writer
+from tests.support.app_writer import NAMES, Person, Writer
 
 PILLARS = ("stem", "STEM & Logic", "wellness", "Life & Wellness", "communication", "civics", "art", "Arts & Creativity")
 PLATFORMS = ("canvas", "google_classroom", "schoology", "moodle", "spark")
