@@ -38,7 +38,7 @@ class Worker:
         source: pool on the source database; autocommit, UTC.
         state: pool on the state database; autocommit, UTC. One connection of it is kept for notifications.
         profile: the feeds.
-        sinks: by name as in feeds.toml, such as `zoho.contacts`.
+        sinks: by feed; or by the name in feeds.toml, such as `zoho.contacts`, where one sink serves several feeds.
         options: settings.
         credits_used: by sink family, for those that `options.credit_limits` names.
         clock: seconds that never go back.
@@ -111,7 +111,7 @@ class Worker:
             truths = {name: await Truth.open(source, feed) for name, feed in feeds.items()}
         lines = []
         for name, feed in feeds.items():
-            sink = self._sinks.get(feed.sink)
+            sink = self._sinks.get(name) or self._sinks.get(feed.sink)
             if sink is None:
                 raise ProfileError(
                     f"feed {name}: there is no sink {feed.sink!r}",
