@@ -7,19 +7,20 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
 from cdc.embedded.postgres import EmbeddedPostgres
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane, load_profile
 from cdc.routing.router import build_routes
-from cdc.source.capture import Capture
+from cdc.source.capture import Capture, CaptureStats
 from cdc.source.preflight import TransportName
 from cdc.source.session import CaptureConfig
 from cdc.source.setup import plan_setup, run_setup
@@ -66,8 +67,11 @@ class Backlog:
         return name
 
     def drop_slot(self, name: str) -> None:
-        """Take it back."""
-        self.execute(f"select pg_drop_replication_slot('{name}')")
+        """Take it back, once its reader is gone."""
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            for attempt in Retrying(retry=retry_if_exception_type(psycopg.errors.ObjectInUse), wait=wait_fixed(0.05)):
+                with attempt:
+                    conn.execute("select pg_drop_replication_slot(%s)", [name])
 
     def end(self) -> Lsn:
         """Where the backlog ends."""
@@ -87,14 +91,14 @@ def server_with_users(users: int, *, listen_tcp: bool = False) -> Iterator[Backl
         backlog.execute((PROFILE.folder / "schema.sql").read_text())
         backlog.execute(
             f"""
-            insert into auth.users (id) select md5('user' || n)::uuid from generate_series(1, {users}) n;
-            insert into public.users (id, first_name, last_name, email, role, date_of_birth)
-            select md5('user' || n)::uuid, 'First' || n, 'Last' || n, 'user' || n || '@example.org', 'parent', '1980-01-01'
-            from generate_series(1, {users}) n;
-            insert into public.user_skill_xp (user_id, pillar, xp_amount)
-            select md5('user' || n)::uuid, p, 0 from generate_series(1, {users}) n,
+            insert into auth.users (id) select md5('user' || n)::uuid from generate_series(1, {users}) n; insert into
+            public.users (id, first_name, last_name, email, role, date_of_birth) select md5('user' || n)::uuid,
+            'First' || n, 'Last' || n, 'user' || n || '@example.org', 'parent', '1980-01-01' from generate_series(1,
+            {users}) n; insert into public.user_skill_xp (user_id, pillar, xp_amount) select md5('user' || n)::uuid,
+            p, 0 from generate_series(1, {users}) n,
                 unnest(array['stem', 'art', 'civics', 'wellness', 'communication']) p
             on conflict do nothing;
+            alter table public.user_skill_xp disable trigger user;  -- the app's own triggers are not what is measured
             """
         )
         asyncio.run(_set_up(server.dsn))
@@ -115,8 +119,8 @@ def write(backlog: Backlog, *, transactions: int, rows: int) -> None:
         conn.execute("set synchronous_commit = off")
         ids = [row[0] for row in conn.execute("select id from public.user_skill_xp order by md5(id::text)").fetchall()]
         conn.execute(
-            "create or replace procedure public.bench_write(ids uuid[], transactions int, rows int) language plpgsql as $$"
-            "declare at int := 0; total int := array_length(ids, 1);"
+            "create or replace procedure public.bench_write(ids uuid[], transactions int, rows int) "
+            "language plpgsql as $$ declare at int := 0; total int := array_length(ids, 1);"
             "begin for t in 1..transactions loop "
             "  update public.user_skill_xp set xp_amount = xp_amount + 1"
             "  where id = any(ids[1 + at : at + rows]); at := (at + rows) % (total - rows); commit; "
@@ -133,7 +137,7 @@ def read_with_pg_recvlogical(backlog: Backlog, dsn: str) -> Reading:
     command = [
         str(Path(backlog.server.bin_dir) / "pg_recvlogical"), "--start", "--slot", slot, "-f", "/dev/null",
         "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}", "--endpos", str(end), "--no-loop",
-        "-h", str(parts["host"]), "-p", str(parts["port"]), "-U", "postgres", "-d", str(parts.get("dbname") or "postgres"),
+        "-h", str(parts["host"]), "-p", str(parts["port"]), "-U", "postgres", "-d", str(parts["dbname"]),
     ]  # fmt: skip
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, env={**os.environ, "PGAPPNAME": "bench"}, timeout=600)
@@ -148,6 +152,16 @@ def read_with_capture(backlog: Backlog, dsn: str, *, transport: TransportName = 
     return asyncio.run(_read_with_capture(backlog, dsn, transport))
 
 
+def stop_after(changes: int, stats: Callable[[], CaptureStats], stop: asyncio.Event) -> Callable[[], None]:
+    """Make the callback that ends a capture once so many changes are durable."""
+
+    def on_group() -> None:
+        if stats().changes >= changes:
+            stop.set()
+
+    return on_group
+
+
 async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName) -> Reading:
     slot, end = backlog.copy_slot(), backlog.end()
     backlog.execute("truncate cdc.outbox, cdc.journal")
@@ -157,7 +171,7 @@ async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportNam
             source_dsn=dsn, state_dsn=dsn, slot=slot, publication=PUBLICATION, transport=transport,
             routes=build_routes(PROFILE), lane_seconds={Lane.ROLLUP: 300},
         ),
-        on_group=lambda: capture.stats.changes >= backlog.changes and stop.set(),
+        on_group=stop_after(backlog.changes, lambda: capture.stats, stop),
     )  # fmt: skip
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     running = asyncio.create_task(capture.run(stop))

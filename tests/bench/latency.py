@@ -1,0 +1,125 @@
+"""From commit to outbox, and from commit to the request that leaves for the CRM."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+
+from cdc.routing.feeds import Lane
+from cdc.routing.router import build_routes
+from cdc.runtime.environment import Environment
+from cdc.runtime.pipeline import Pipeline, open_connections
+from cdc.settings import load_settings
+from cdc.source.capture import Capture
+from cdc.source.session import CaptureConfig
+from sinks.simulator.config import SimulatorConfig
+from sinks.simulator.server import start_simulator
+from sinks.zoho.config import ZohoConfig
+from tests.bench.backlog import BASE_SLOT, PROFILE, PUBLICATION, Backlog, server_with_users
+from tests.support.waiting import until
+
+COMMITS = 1_000
+PER_SECOND = 100
+REQUESTS = 100
+KEY = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds."""
+
+    what: str
+    p50: float
+    p99: float
+    samples: int
+
+
+def _summarise(what: str, seconds: Sequence[float]) -> Latency:
+    ordered = sorted(seconds)
+    return Latency(
+        what,
+        ordered[len(ordered) // 2] * 1e3,
+        ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1e3,
+        len(ordered),
+    )
+
+
+def commit_to_outbox() -> Latency:
+    """A steady 100 commits a second; from the moment the writer's commit returns to the moment the mark is durable."""
+    with server_with_users(1_000) as backlog:
+        return asyncio.run(_commit_to_outbox(backlog))
+
+
+async def _commit_to_outbox(backlog: Backlog) -> Latency:
+    stop = asyncio.Event()
+    committed: list[float] = []
+    durable: list[float] = []
+    capture = Capture(
+        CaptureConfig(
+            source_dsn=backlog.dsn, state_dsn=backlog.dsn, slot=BASE_SLOT, publication=PUBLICATION, transport="stream",
+            routes=build_routes(PROFILE), lane_seconds={Lane.ROLLUP: 300},
+        ),
+        on_group=lambda: durable.extend([time.perf_counter()] * (capture.stats.changes - len(durable))),
+    )  # fmt: skip
+    running = asyncio.create_task(capture.run(stop))
+    await until(lambda: capture.stats.state == "capturing", what="capture to start")
+    async with await psycopg.AsyncConnection.connect(backlog.dsn, autocommit=True) as conn:
+        started = time.perf_counter()
+        for n in range(COMMITS):
+            await asyncio.sleep(max(0.0, started + n / PER_SECOND - time.perf_counter()))
+            await conn.execute(
+                "update public.users set last_active = now() where id = md5('user' || %s::text)::uuid", [1 + n % 1000]
+            )
+            committed.append(time.perf_counter())
+    await until(lambda: len(durable) >= COMMITS, what="everything to be durable")
+    stop.set()
+    await running
+    return _summarise(
+        "commit → durable in the outbox, 100 commits a second",
+        [max(0.0, d - c) for c, d in zip(committed, durable, strict=False)],
+    )
+
+
+def commit_to_request() -> Latency:
+    """One change at a time on an idle pipeline; from the commit's return to the request's arrival at the simulator."""
+    with server_with_users(500) as backlog:
+        return asyncio.run(_commit_to_request(backlog))
+
+
+async def _commit_to_request(backlog: Backlog) -> Latency:
+    settings = load_settings(
+        database_url=backlog.dsn, cdc_encryption_key=KEY, cdc_slot=BASE_SLOT, cdc_publication=PUBLICATION
+    )
+    async with await start_simulator(SimulatorConfig()) as simulator, httpx.AsyncClient() as http:
+        environment = Environment(
+            source_dsn=backlog.dsn, state_dsn=backlog.dsn, encryption_key=KEY, is_embedded=True,
+            simulator_url=simulator.url,
+            zoho=ZohoConfig(
+                client_id=simulator.client_id, client_secret=simulator.client_secret,
+                refresh_token=simulator.refresh_token, accounts_url=simulator.url, api_domain=simulator.url,
+            ),
+        )  # fmt: skip
+        async with open_connections(environment) as connections:
+            pipeline = Pipeline(environment, settings, PROFILE, connections, transport="stream")
+            stop = asyncio.Event()
+            running = asyncio.create_task(pipeline.run(stop))
+            await pipeline.wait_until_idle(flush=True)
+            seconds = []
+            async with await psycopg.AsyncConnection.connect(backlog.dsn, autocommit=True) as conn:
+                for n in range(REQUESTS):
+                    await conn.execute(
+                        "update public.users set first_name = %s where id = md5('user' || %s::text)::uuid",
+                        [f"Name{n}", 1 + n],
+                    )
+                    committed = time.time()
+                    await pipeline.wait_until_idle()
+                    calls = (await http.get(f"{simulator.url}/_sim/calls")).json()
+                    seconds.append(max(0.0, [c["at"] for c in calls if c["kind"] == "upsert"][-1] - committed))
+            stop.set()
+            await running
+    return _summarise("commit → request at the CRM, idle pipeline", seconds)
