@@ -26,8 +26,9 @@ from cdc.delivery.policy import POLICIES, Policy, Response, Scope, pause_seconds
 from cdc.delivery.prepare import Prepared, prepare
 from cdc.routing.feeds import Lane
 from cdc.state import control, ledger
+from cdc.state.claims import Claimed
 from cdc.state.control import Probe
-from cdc.state.outbox import Claimed, Mark
+from cdc.state.outbox import Mark
 from cdc.state.settle import Settlement, settle
 from cdc.state.synclog import Status
 from sinks.base import Action

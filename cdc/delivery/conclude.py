@@ -11,8 +11,8 @@ from cdc.delivery.calls import Answers
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.policy import POLICIES, Policy, Response, is_used_up, pause_seconds, wait_seconds
 from cdc.routing.feeds import Feed
+from cdc.state.claims import Claim
 from cdc.state.ledger import LedgerChange, Sent
-from cdc.state.outbox import Claim
 from cdc.state.settle import Fate, Verdict
 from cdc.state.synclog import LogLine, Status
 from sinks.base import Action, Delivered, Effect, Operation, Outcome, Refused

@@ -19,8 +19,9 @@ from cdc.delivery.planner import Known, Plan, Planned, plan_key
 from cdc.delivery.reading import Reading, read_truth
 from cdc.routing.feeds import Lane
 from cdc.state import ledger, synclog
+from cdc.state.claims import Claim, Claimed
 from cdc.state.ledger import Intent
-from cdc.state.outbox import Claim, Claimed, Mark, mark, marked_keys
+from cdc.state.outbox import Mark, mark, marked_keys
 from cdc.state.records import LedgerEntry, Standing
 from sinks.base import Action
 

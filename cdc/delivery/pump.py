@@ -13,8 +13,8 @@ from cdc.delivery.batching import URGENCY, InFlight, Limits, Take, bulk_take, ur
 from cdc.delivery.line import Line
 from cdc.routing.feeds import Lane
 from cdc.state import control
+from cdc.state.claims import Claimed, ClaimRequest, Due, claim, next_due
 from cdc.state.control import Probe
-from cdc.state.outbox import Claimed, ClaimRequest, Due, claim, next_due
 
 _log = structlog.get_logger()
 _AFTER_TROUBLE_SECONDS = 1.0

@@ -13,10 +13,11 @@ import pytest
 from cdc.errors import ProfileError
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
-from cdc.state import control, failures, outbox, synclog
+from cdc.state import claims, control, failures, outbox, synclog
+from cdc.state.claims import Claim, Claimed, ClaimRequest
 from cdc.state.failures import Selection
 from cdc.state.ledger import LedgerChange
-from cdc.state.outbox import Claim, Claimed, ClaimRequest, Mark
+from cdc.state.outbox import Mark
 from cdc.state.settle import Fate, Settlement, Verdict, settle
 from cdc.state.truth import Truth
 from tests.integration.delivery.conftest import App
@@ -36,7 +37,7 @@ NOW = datetime.now(UTC)
 
 
 async def _claimed(conn: Conn, request: ClaimRequest = REQUEST) -> Claimed:
-    claimed = await outbox.claim(conn, request)
+    claimed = await claims.claim(conn, request)
     assert claimed is not None
     return claimed
 
@@ -95,7 +96,7 @@ class TestClaiming:
         await app.ring("people", 1)
         conn = await connect()
         await _claimed(conn)
-        assert await outbox.claim(conn, replace(REQUEST, worker="w2")) is None
+        assert await claims.claim(conn, replace(REQUEST, worker="w2")) is None
 
     async def test_keys_that_another_transaction_holds_are_passed_over(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1, 2)
@@ -107,37 +108,37 @@ class TestClaiming:
     async def test_too_few_keys_are_left_alone(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1, 2)
         conn = await connect()
-        assert await outbox.claim(conn, replace(REQUEST, at_least=3)) is None
+        assert await claims.claim(conn, replace(REQUEST, at_least=3)) is None
         assert len((await _claimed(conn, replace(REQUEST, at_least=2))).claims) == 2
 
     async def test_a_paused_scope_gives_nothing_except_to_its_probe(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1)
         conn = await connect()
         await control.hold(conn, "memory", "")
-        assert await outbox.claim(conn, REQUEST) is None
-        assert await outbox.claim(conn, replace(REQUEST, probing=True)) is not None
+        assert await claims.claim(conn, REQUEST) is None
+        assert await claims.claim(conn, replace(REQUEST, probing=True)) is not None
 
     async def test_flushing_takes_what_gathers_and_leaves_what_failed(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1, 2, lane=Lane.ROLLUP, due_in_seconds=300)
         await app.execute("update cdc.outbox set reason = 'RECORD_LOCKED' where key = '2'")
         conn = await connect()
-        due = await outbox.next_due(conn, replace(REQUEST, flush_all=True))
+        due = await claims.next_due(conn, replace(REQUEST, flush_all=True))
         assert due.in_seconds == 0
         assert [c.key for c in (await _claimed(conn, replace(REQUEST, flush_all=True))).claims] == ["1"]
 
     async def test_next_due_is_the_earliest_of_all_lanes(self, app: App, connect: Connect) -> None:
         conn = await connect()
-        assert (await outbox.next_due(conn, REQUEST)).in_seconds is None
+        assert (await claims.next_due(conn, REQUEST)).in_seconds is None
         await app.ring("people", 1, lane=Lane.ROLLUP, due_in_seconds=300)
         await app.ring("people", 2, lane=Lane.BULK, due_in_seconds=100)
-        seconds = (await outbox.next_due(conn, REQUEST)).in_seconds
+        seconds = (await claims.next_due(conn, REQUEST)).in_seconds
         assert seconds is not None
         assert 90 < seconds <= 100
 
     async def test_a_pause_without_end_has_no_time_to_probe(self, app: App, connect: Connect) -> None:
         conn = await connect()
         await control.hold(conn, "people", "")
-        due = await outbox.next_due(conn, REQUEST)
+        due = await claims.next_due(conn, REQUEST)
         assert (due.paused, due.probe_in_seconds) == (True, None)
 
 
@@ -151,7 +152,7 @@ class TestSettling:
         assert await settle(conn, _settlement(claimed, claimed.claims[0], fate, due_in=500, attempts=4, reason="X"))
         row = (await app.outbox("people"))["1"]
         assert (row["claimed_by"], row["parked_at"], row["attempts"], row["reason"]) == (None, None, 0, None)
-        assert (await outbox.next_due(conn, REQUEST)).in_seconds == 0
+        assert (await claims.next_due(conn, REQUEST)).in_seconds == 0
 
     async def test_a_mark_of_another_feed_that_fails_leaves_nothing_settled(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1)

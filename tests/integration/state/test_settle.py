@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cdc.routing.feeds import Lane
+from cdc.state.claims import ClaimRequest, claim
 from cdc.state.ledger import LedgerChange
-from cdc.state.outbox import ClaimRequest, Mark, claim, mark
+from cdc.state.outbox import Mark, mark
 from cdc.state.settle import Fate, Settlement, Verdict, settle
 from tests.conftest import Connect
 from tests.support.postgres import Database

@@ -18,7 +18,7 @@ from cdc.delivery.calls import Answers, call
 from cdc.delivery.conclude import Case, Conclusion, Context, conclude
 from cdc.delivery.planner import Known, plan_key
 from cdc.routing.feeds import Feed, Lane, parse_profile
-from cdc.state.outbox import Claim
+from cdc.state.claims import Claim
 from cdc.state.records import LedgerEntry, Standing, ViewRow
 from cdc.state.settle import Fate
 from sinks.base import Action, Operation
