@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 import structlog
@@ -29,6 +29,7 @@ from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
 from cdc.runtime.environment import Environment
 from cdc.runtime.fit import fit_views
+from cdc.runtime.heartbeat import beat
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.idle import is_settled
 from cdc.settings import Settings
@@ -117,12 +118,13 @@ class Pipeline:
         self._profile = profile
         self._connections = connections
         self._sinks = make_sinks(connections.client, profile)
+        self._id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.swept = 0
         self.worker = Worker(
             source=connections.source,
             state=connections.state,
             profile=profile,
-            sinks={profile.feeds[name].sink: sink for name, sink in self._sinks.items()},
+            sinks=self._sinks,
             options=self._delivery_options(),
             credits_used={"zoho": connections.credits.used_24h},
         )
@@ -147,7 +149,7 @@ class Pipeline:
         limit = daily_credits(settings.zoho_edition, settings.zoho_users)
         return DeliveryOptions(
             hash_key=self._connections.hash_key,
-            worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+            worker_id=self._id,
             **times_within(settings.cdc_lease_seconds),
             drain_seconds=settings.cdc_drain_seconds,
             daily_seconds=settings.cdc_daily_seconds,
@@ -163,6 +165,8 @@ class Pipeline:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
+                role: Literal["capture", "delivery"] = "delivery" if self.capture is None else "capture"
+                tasks.create_task(beat(self._connections.state, self._id, role, stop), name="heartbeat")
                 if self.capture is not None:
                     tasks.create_task(self.capture.run(stop), name="capture")
                     tasks.create_task(self._sweep_when_due(self.capture, stop), name="sweep")

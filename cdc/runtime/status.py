@@ -25,6 +25,18 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """A process that works on this state. `role` is capture or delivery."""
+
+    id: str
+    host: str
+    pid: int
+    role: str
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How things stand.
 
@@ -37,6 +49,7 @@ class Status:
         credits: spent in the last 24 hours, by kind of call.
         pauses: what delivers nothing for now, and why.
         gaps: newest first, at most ten.
+        workers: processes heard of in the last half minute.
     """
 
     at: datetime
@@ -49,6 +62,7 @@ class Status:
     credits: Mapping[str, int]
     pauses: Sequence[Pause]
     gaps: Sequence[Gap]
+    workers: Sequence[Process]
 
     @property
     def lag_bytes(self) -> int | None:
@@ -97,6 +111,12 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
             [slot],
         )
     ).fetchall()
+    workers = await (
+        await state.execute(
+            "select id, host, pid, role, started_at, seen_at from cdc.worker "
+            "where seen_at > now() - interval '30 seconds' order by started_at"
+        )
+    ).fetchall()
     lsn, captured_at, swept_at = position or (None, None, None)
     return Status(
         at=datetime.now(UTC),
@@ -109,6 +129,7 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
         credits=dict(spent),
         pauses=await pauses(state),
         gaps=[Gap(*gap) for gap in gaps],
+        workers=[Process(*worker) for worker in workers],
     )
 
 
