@@ -15,7 +15,7 @@ from cdc.errors import CdcError, ConfigError, PreflightError, SourceUnavailable
 CONNECT_SECONDS: Final = 10
 _POOLER_HOST: Final = ".pooler.supabase.com"
 _DIRECT_HOST: Final = ".supabase.co"
-_TRANSACTION_PORT: Final = 6543
+_TRANSACTION_PORT: Final = "6543"
 _REFUSAL: Final = re.compile(r"FATAL:\s+(.+)")
 
 # A dead line must be noticed: the kernel's own default is two hours.
@@ -43,7 +43,7 @@ def route_of(dsn: str) -> Route:
         ConfigError: if it isn't a connection string.
     """
     parts = parse_dsn(dsn)
-    host, port = str(parts.get("host") or ""), int(parts.get("port") or 5432)
+    host, port = str(parts.get("host") or ""), str(parts.get("port") or "")  # libpq says it if that is no number
     if host.endswith((_POOLER_HOST, _DIRECT_HOST)) and port == _TRANSACTION_PORT:
         return Route.TRANSACTION_POOLER
     return Route.SESSION_POOLER if host.endswith(_POOLER_HOST) else Route.DIRECT
@@ -133,9 +133,25 @@ def translate(error: psycopg.Error, dsn: str) -> CdcError:
     refusal = _REFUSAL.search(text)
     if refusal is not None:  # a server's own words: full, starting up, not enough rights for replication
         return SourceUnavailable(f"{where} refused the connection: {refusal[1]}", fix="see the server's words")
-    return SourceUnavailable(
-        f"{where} can't be reached: {type(error).__name__}", fix="check host, port, network and firewall"
-    )
+    why = next((words for words in _WHY_UNREACHABLE if words in text), type(error).__name__)
+    return SourceUnavailable(f"{where} can't be reached: {why}", fix="check host, port, network and firewall")
+
+
+# Of libpq's words only these are repeated: the rest may hold anything.
+_WHY_UNREACHABLE: Final = (
+    "Connection refused",
+    "No such file or directory",
+    "could not translate host name",
+    "Name or service not known",
+    "failed to resolve host",
+    "timeout expired",
+    "connection timeout",
+    "the database system is starting up",
+    "the database system is shutting down",
+    "remaining connection slots are reserved",
+    "too many clients already",
+    "server closed the connection unexpectedly",
+)
 
 
 def _lasting_by_text(text: str) -> tuple[str, str] | None:

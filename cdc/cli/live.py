@@ -83,7 +83,7 @@ class Picture:
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_column(justify="right", no_wrap=True)
         page = f"   CRM page {self.page}" if self.page else ""
-        line.add_row(Text.assemble(("capture ", "bold"), self.capture, (page, "bold")), Text(ending, style="dim"))
+        line.add_row(Text.assemble(("cdc ", "bold"), self.capture, (page, "bold")), Text(ending, style="dim"))
         return line
 
     def _story(self) -> RenderableType:

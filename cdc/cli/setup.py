@@ -33,31 +33,38 @@ def setup(
 async def _setup(settings: Settings, profile: Profile, *, print_only: bool, create_fields: bool) -> None:
     source = configured_source(settings)
     state = settings.cdc_state_dsn.get_secret_value() if settings.cdc_state_dsn else source
+    if create_fields and not settings.has_crm:
+        raise ConfigError(
+            "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN"
+        )
     plan = await make_plan(source, state, settings, profile)
-    _print(plan)
+    _print(plan, with_state=state == source)
     if print_only:
         return
-    conn = await connect(source, purpose="setup")
-    try:
-        await apply_plan(conn, state, plan)
-    finally:
-        await conn.close()
-    if plan.statements or plan.migrations:
+    if not plan.is_empty:
+        conn = await connect(source, purpose="setup")
+        try:
+            await apply_plan(conn, state, plan)
+        finally:
+            await conn.close()
         typer.echo("-- done", err=True)
     if create_fields:
-        if not settings.has_crm:
-            raise ConfigError(
-                "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET, ZOHO_REFRESH_TOKEN"
-            )
         async with prepare(settings, profile) as environment:
-            for line in await create_missing_fields(environment, profile):
-                typer.echo(line)
+            made = await create_missing_fields(environment, profile)
+        for line in made:
+            typer.echo(f"-- {line}")
+        if not made:
+            typer.echo("-- every field is in the CRM", err=True)
 
 
-def _print(plan: Plan) -> None:
-    for migration in plan.migrations:
-        typer.echo(f"-- state schema, migration {migration.version:04d} {migration.name}\n{migration.sql.strip()}\n")
-    for statement in plan.statements:
-        typer.echo(f"-- {statement.why}\n{statement.sql.strip().rstrip(';')};\n")
-    if not plan.statements and not plan.migrations:
+def _print(plan: Plan, *, with_state: bool) -> None:
+    """Print what can be given to psql on the source; SQL for another database would only go astray there."""
+    if plan.is_empty:
         typer.echo("-- nothing to do: everything is in place", err=True)
+        return
+    if plan.migrations and with_state:
+        typer.echo(f"-- the state schema\n{plan.state_script()}")
+    elif plan.migrations:
+        typer.echo("-- the state schema goes into the database of CDC_STATE_DSN; `cdc setup` makes it", err=True)
+    if plan.statements:
+        typer.echo(plan.source_script())

@@ -14,10 +14,11 @@ import structlog
 from psycopg import AsyncConnection
 
 from cdc.connection import connect
-from cdc.errors import ConfigError, StateError
+from cdc.errors import ConfigError, SourceUnavailable, StateError
 from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile, load_profile
 from cdc.settings import Settings, load_settings, unknown_variables
+from cdc.state.envelope import Keyring
 
 EXIT_ERROR = 1
 EXIT_DEGRADED = 3
@@ -26,13 +27,25 @@ EXIT_INTERRUPTED = 130
 log = structlog.get_logger()
 
 
-def begin(**overrides: Any) -> tuple[Settings, Profile]:
-    """Read settings and profile, set the log up, and warn of variables that nothing reads."""
-    settings = load_settings(**overrides)
+def begin() -> tuple[Settings, Profile]:
+    """Read settings and profile, set the log up, and warn of variables that nothing reads.
+
+    Raises:
+        ConfigError: if a setting or the profile isn't as it must be; nothing has been connected to yet.
+    """
+    settings = begin_with_settings()
+    if settings.cdc_encryption_key is not None:
+        Keyring.parse(settings.cdc_encryption_key.get_secret_value())
+    return settings, load_profile(settings.cdc_profile)
+
+
+def begin_with_settings() -> Settings:
+    """Read the settings only, for a command that must work however wrong the rest is."""
+    settings = load_settings()
     configure_logging(settings.cdc_log)
     for warning in unknown_variables():
         log.warning("unknown_setting", warning=warning)
-    return settings, load_profile(settings.cdc_profile)
+    return settings
 
 
 def run_until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> NoReturn:
@@ -82,6 +95,7 @@ async def open_databases(settings: Settings) -> AsyncIterator[tuple[AsyncConnect
 
     Raises:
         StateError: if the cdc schema hasn't been made.
+        SourceUnavailable: if a connection is lost meanwhile.
     """
     source_dsn = configured_source(settings)
     state_dsn = settings.cdc_state_dsn.get_secret_value() if settings.cdc_state_dsn else source_dsn
@@ -91,7 +105,11 @@ async def open_databases(settings: Settings) -> AsyncIterator[tuple[AsyncConnect
         try:
             yield source, state
         except psycopg.errors.UndefinedTable:
-            raise StateError("the cdc schema is not there", fix="run `cdc setup`") from None
+            raise StateError("the cdc schema or its views are not there", fix="run `cdc setup`") from None
+        except psycopg.OperationalError as error:
+            raise SourceUnavailable(
+                f"the connection to the database was lost: {type(error).__name__}", fix="run the command again"
+            ) from None
         finally:
             await state.close()
     finally:

@@ -37,7 +37,8 @@ async def create_missing_fields(environment: Environment, profile: Profile) -> l
             for entry in made:
                 if entry.problem or entry.field is None:
                     raise CdcError(
-                        f"{module}: field {entry.spec.label!r} could not be made as the profile needs it: {entry.problem}",
+                        f"{module}: field {entry.spec.label!r} could not be made as the profile needs it: "
+                        f"{entry.problem}",
                         fix="make it by hand in the CRM's set-up, then run this again",
                     )
                 lines.append(f"{module}.{entry.field.api_name}  made from label {entry.spec.label!r}")

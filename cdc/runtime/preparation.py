@@ -13,7 +13,8 @@ from cdc.routing.feeds import Profile
 from cdc.settings import Settings
 from cdc.source.preflight import Readiness, check_source
 from cdc.source.setup import Statement, plan_setup, run_setup
-from cdc.state.database import Migration, migrate, pending_migrations
+from cdc.source.views import rehearse_views
+from cdc.state.database import Migration, migrate, migration_script, pending_migrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,19 @@ class Plan:
     migrations: Sequence[Migration]
     statements: Sequence[Statement]
 
+    @property
+    def is_empty(self) -> bool:
+        """True when everything is in place."""
+        return not self.migrations and not self.statements
+
+    def state_script(self) -> str:
+        """Give the SQL for the database with the cdc tables, as one transaction."""
+        return migration_script(self.migrations)
+
+    def source_script(self) -> str:
+        """Give the SQL for the source; statement by statement, since some can't run in a transaction."""
+        return "\n".join(f"-- {s.why}\n{s.sql.strip().rstrip(';')};\n" for s in self.statements)
+
 
 async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile: Profile) -> Plan:
     """Check everything and list what is missing; changes nothing.
@@ -39,6 +53,7 @@ async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile
     readiness = await check_source(source_dsn, profile, slot=settings.cdc_slot, wanted=settings.cdc_transport)
     source = await connect(source_dsn, purpose="setup")
     try:
+        await rehearse_views(source, profile)
         statements = await plan_setup(source, profile, publication=settings.cdc_publication, slot=settings.cdc_slot)
     finally:
         await source.close()

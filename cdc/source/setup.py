@@ -7,7 +7,6 @@ touched; no trigger, no column, no lock that an application would wait for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +15,9 @@ from psycopg import AsyncConnection, errors, sql
 
 from cdc.errors import ProfileError, SourceError
 from cdc.lsn import Lsn
-from cdc.routing.feeds import Profile, qualified
+from cdc.routing.feeds import Profile
 from cdc.routing.router import Route, build_routes
+from cdc.source.views import plan_views
 
 _PUBLISH: Final = sql.SQL("publish = 'insert, update, delete, truncate', publish_via_partition_root = true")
 _SLOT_SECONDS: Final = 60  # creating a slot waits for every transaction that is writing now
@@ -104,19 +104,6 @@ async def slot_start(conn: AsyncConnection[Any], slot: str) -> Lsn:
     if row is None or row[0] is None:
         raise SourceError(f"slot {slot} has no position", fix="run `cdc setup`")
     return Lsn.parse(row[0])
-
-
-def views_hash(profile: Profile) -> str:
-    """Identify the text of a profile's views."""
-    return hashlib.sha256(_views_text(profile).encode()).hexdigest()[:16]
-
-
-def _views_text(profile: Profile) -> str:
-    path = profile.folder / "views.sql"
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ProfileError(f"{path} does not exist", fix="a profile needs feeds.toml and views.sql") from None
 
 
 async def _plan_schema(conn: AsyncConnection[Any]) -> list[Statement]:
@@ -249,22 +236,11 @@ def _published(table: _Table) -> sql.Composable:
 
 
 async def _plan_views(conn: AsyncConnection[Any], profile: Profile) -> list[Statement]:
-    """Views are applied when their text changed; a comment on the first one remembers which text it was."""
-    views = [qualified(feed.view) for feed in profile.feeds.values()]
-    mark = f"optio-cdc {profile.name} {views_hash(profile)}"
-    rows = await (
-        await conn.execute("select obj_description(to_regclass(v), 'pg_class') from unnest(%s::text[]) as v", [views])
-    ).fetchall()
-    if all(row[0] == mark for row in rows):
+    script = await plan_views(conn, profile)
+    if script is None:
         return []
-    drops = "\n".join(_text(_template("drop view if exists {} cascade;"), _relation(v)) for v in reversed(views))
-    comments = "\n".join(_text(_template("comment on view {} is {};"), _relation(v), sql.Literal(mark)) for v in views)
-    return [
-        Statement(
-            f"begin;\n{drops}\n{_views_text(profile)}\n{comments}\ncommit;",
-            f"make the views of profile {profile.name} ({profile.folder / 'views.sql'})",
-        )
-    ]
+    why = f"make the views of profile {profile.name} ({profile.folder / 'views.sql'})"
+    return [Statement(f"begin;\n{script}\ncommit;", why)]
 
 
 async def _plan_slot(conn: AsyncConnection[Any], slot: str) -> list[Statement]:

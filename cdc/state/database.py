@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,10 @@ from cdc.resources import sql_dir
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
+_BOOKKEEPING: Final = (
+    "create table if not exists cdc.migration "
+    "(version integer primary key, name text not null, applied_at timestamptz not null default now())"
+)
 _LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('cdc.migrations', 0))"
 
 
@@ -61,6 +65,17 @@ async def pending_migrations(conn: AsyncConnection[Any]) -> list[Migration]:
     return [m for m in shipped if m.version not in applied]
 
 
+def migration_script(migrations: Sequence[Migration]) -> str:
+    """Write what `migrate` does as SQL for psql, in one transaction; empty if there is nothing to do."""
+    if not migrations:
+        return ""
+    parts = ["begin;", f"{_LOCK};", "create schema if not exists cdc;", f"{_BOOKKEEPING};"]
+    for migration in migrations:
+        parts.append(f"-- migration {migration.version:04d} {migration.name}\n{migration.sql.strip()}")
+        parts.append(f"insert into cdc.migration (version, name) values ({migration.version}, '{migration.name}');")
+    return "\n".join((*parts, "commit;", ""))
+
+
 async def migrate(dsn: str) -> list[Migration]:
     """Bring the state schema up to date; safe to run from several processes at once.
 
@@ -72,10 +87,7 @@ async def migrate(dsn: str) -> list[Migration]:
         async with conn.transaction():
             await conn.execute(_LOCK)
             await conn.execute("create schema if not exists cdc")
-            await conn.execute(
-                "create table if not exists cdc.migration "
-                "(version integer primary key, name text not null, applied_at timestamptz not null default now())"
-            )
+            await conn.execute(_BOOKKEEPING)
             pending = await pending_migrations(conn)
             for migration in pending:
                 await conn.execute(migration.sql)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, simulator, url_of
-from tests.support.postgres import Database
+from tests.support.postgres import Database, fresh_database
 
 
 @pytest.fixture
@@ -40,3 +40,10 @@ def configured(cdc: Cdc, source: Database, crm: Crm) -> Cdc:
         crm.environment, DATABASE_URL=url_of(source.dsn), CDC_ENCRYPTION_KEY=ENCRYPTION_KEY, CDC_SLOT=slot,
         CDC_ROLLUP_SECONDS="1", CDC_DAILY_SECONDS="60",
     )  # fmt: skip
+
+
+@pytest.fixture
+def elsewhere(postgres_dsn: str) -> Iterator[Database]:
+    """Another database, empty, for the state."""
+    with fresh_database(postgres_dsn) as made:
+        yield made

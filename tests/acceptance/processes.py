@@ -98,7 +98,7 @@ class Cdc:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", **self.environment}
         how: dict[str, Any] = {"cwd": self.folder, "env": environment}
         if self.account is not None:
-            how |= {"user": self.account, "group": os.stat(self.folder).st_gid, "extra_groups": []}
+            how |= {"user": self.account, "group": self.folder.stat().st_gid, "extra_groups": []}
         return how
 
 
