@@ -14,6 +14,8 @@ The rules, for one record (`-` means any):
 | gone | none, withdrawn | - | nothing |
 | - | orphaned | - | withdraw, then look again |
 
+A field "differs" as well when the ledger doesn't know what the sink holds, since an answer was lost.
+
 An entry is orphaned when its parent was withdrawn: the ledger then no longer names a parent, although the feed needs
 one. A fact of the entry and not of the parent, since the parent may be back, as another CRM record, before we look.
 """

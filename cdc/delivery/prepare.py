@@ -1,7 +1,7 @@
 """Everything that comes before a batch's first call: read, plan, ask the breaker, write down what is about to go.
 
 It may be broken off anywhere. What it has written by then does no harm: a mark too many, a withdrawal counted that did
-not go, a create that is looked for before it is sent.
+not go, a create that is looked for before it is sent, a value that is sent twice.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
     prepared = Prepared(await _plan(line, claimed))
     await _ask_breaker(line, prepared)
     await _mark_sending(line, prepared)
+    await _mark_doubtful(line, prepared)
     return prepared
 
 
@@ -172,3 +173,15 @@ async def _mark_sending(line: Line, prepared: Prepared) -> None:
             for child in line.children:
                 for parent_id, key in await child.children(source, allowed):
                     prepared.children.setdefault(parent_id, []).append((child.feed.name, key))
+
+
+async def _mark_doubtful(line: Line, prepared: Prepared) -> None:
+    """Forget what the sink holds of what is about to be changed or withdrawn, until its answer is recorded."""
+    doubtful: dict[str, Collection[str] | None] = {}
+    for _, planned in prepared.planned(Action.UPDATE):
+        doubtful[planned.operation.record_id] = planned.operation.fields
+    for _, planned in prepared.planned(Action.WITHDRAW):
+        doubtful[planned.operation.record_id] = None
+    if doubtful:
+        async with line.state.connection() as state:
+            await ledger.mark_doubtful(state, line.feed.name, doubtful)

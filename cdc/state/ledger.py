@@ -1,7 +1,8 @@
 """The ledger: what the sinks hold, as ids and keyed hashes.
 
 A create is never sent before its entry says `sending`, so a crash between the sink's answer and our record of it leaves
-a trace, and the next attempt looks before it sends.
+a trace, and the next attempt looks before it sends. In the same way a hash stands here only while the sink's value is
+certain: it goes before an update or a withdrawal is sent, and comes back with the answer.
 """
 
 from __future__ import annotations
@@ -157,6 +158,39 @@ async def mark_sending(
         },
     )
     return frozenset(row[0] for row in await cursor.fetchall())
+
+
+_DOUBT_SQL: LiteralString = """
+with doubtful as materialized (
+    select g.feed, g.record_id, d.fields
+    from jsonb_each(%(fields)s::jsonb) as d (record_id, fields)
+    join cdc.ledger g on g.feed = %(feed)s and g.record_id = d.record_id
+    order by g.record_id collate "C"
+    for update of g
+)
+update cdc.ledger g
+set row_hash = null,
+    field_hashes = case jsonb_typeof(d.fields)
+        when 'null' then '{}'
+        else g.field_hashes - array(select jsonb_array_elements_text(d.fields)) end
+from doubtful d
+where g.feed = d.feed and g.record_id = d.record_id
+"""
+
+
+async def mark_doubtful(conn: AsyncConnection[Any], feed: str, fields: Mapping[str, Collection[str] | None]) -> None:
+    """Forget what the sink holds of records that are about to be changed; a transaction of its own.
+
+    Without this a value that goes back to what it was, after a crash or a lost answer and before the next attempt,
+    would look delivered while the sink holds the one in between; and so would a person who has left and come back.
+
+    Args:
+        conn: in autocommit.
+        feed: whose records.
+        fields: by record id those that an update carries, or None for all: a withdrawal.
+    """
+    listed = {record_id: None if names is None else sorted(names) for record_id, names in fields.items()}
+    await conn.execute(_DOUBT_SQL, {"feed": feed, "fields": json.dumps(listed)})
 
 
 _SENT_SQL: LiteralString = """

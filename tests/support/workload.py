@@ -11,9 +11,9 @@ import random
 
 import psycopg
 
+from tests.support.app_writer import Catalogue, Writer
 from tests.support.oracle import Chronicle
 from tests.support.postgres import Database
-from tests.support.app_writer import Catalogue, Writer
 from tests.support.writes import OPERATIONS, sign_up
 
 QUESTS = 12
