@@ -198,7 +198,8 @@ class Batch:
         if self.answers.failure is not None:
             stats.failed_calls[feed, self.answers.failure.reason.name] += 1
         for line in concluded.log:
-            if line.status is Status.SUCCESS and line.dirty_at is not None:
+            # What a sweep or a person marked has no commit to count from.
+            if line.status is Status.SUCCESS and line.dirty_at is not None and line.lsn is not None:
                 waited = (self.claimed.at - line.dirty_at).total_seconds()
                 stats.add_latency(max(0.0, (waited + elapsed) * 1000))
         _log.info(
