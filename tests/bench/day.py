@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import psycopg
 from psycopg import AsyncConnection
 
-from cdc.runtime.environment import Environment
-from cdc.runtime.pipeline import Pipeline, open_connections
-from cdc.settings import load_settings
-from sinks.simulator.config import SimulatorConfig
-from sinks.simulator.server import start_simulator
-from sinks.zoho.config import ZohoConfig
-from tests.bench.backlog import BASE_SLOT, PROFILE, PUBLICATION, Backlog, server_with_users
+from tests.bench.backlog import Backlog, server_with_users
+from tests.bench.running import running_pipeline
 
 PEOPLE = 1_000
 SPEED = 600.0
 DAY_SECONDS = 86_400.0
-KEY = "0" * 64
 
 Write = Callable[[AsyncConnection[Any], random.Random], Awaitable[None]]
 
@@ -58,42 +51,22 @@ def first_plans_day() -> Day:
 
 
 async def _day(backlog: Backlog) -> Day:
-    settings = load_settings(
-        database_url=backlog.dsn, cdc_encryption_key=KEY, cdc_slot=BASE_SLOT, cdc_publication=PUBLICATION,
-        cdc_rollup_seconds=300 / SPEED, cdc_daily_seconds=DAY_SECONDS / SPEED,
-    )  # fmt: skip
-    async with await start_simulator(SimulatorConfig(credits=1_000_000)) as simulator, httpx.AsyncClient() as http:
-        environment = Environment(
-            source_dsn=backlog.dsn, state_dsn=backlog.dsn, encryption_key=KEY, is_embedded=True,
-            simulator_url=simulator.url,
-            zoho=ZohoConfig(
-                client_id=simulator.client_id, client_secret=simulator.client_secret,
-                refresh_token=simulator.refresh_token, accounts_url=simulator.url, api_domain=simulator.url,
-            ),
-        )  # fmt: skip
-        async with open_connections(environment) as connections:
-            pipeline = Pipeline(environment, settings, PROFILE, connections, transport="stream")
-            stop = asyncio.Event()
-            running = asyncio.create_task(pipeline.run(stop))
-            await pipeline.wait_until_idle(flush=True)
-            assert pipeline.capture is not None
-            before = pipeline.capture.stats.changes
-            spent, calls = await _credits(http, simulator.url)
-            await _play(backlog.dsn)
-            await pipeline.wait_until_idle(flush=True)
-            changes = pipeline.capture.stats.changes - before
-            after, calls_after = await _credits(http, simulator.url)
-            await _rewrite_unchanged(backlog.dsn)
-            await pipeline.wait_until_idle(flush=True)
-            unchanged, _ = await _credits(http, simulator.url)
-            stop.set()
-            await running
-    return Day(changes, after - spent, calls_after - calls, unchanged - after)
+    lanes = {"cdc_rollup_seconds": 300 / SPEED, "cdc_daily_seconds": DAY_SECONDS / SPEED}
+    async with running_pipeline(backlog, **lanes) as running:
+        assert running.pipeline.capture is not None
+        stats = running.pipeline.capture.stats
+        changes, backfill = stats.changes, len(await running.calls())
+        await _play(backlog.dsn)
+        await running.pipeline.wait_until_idle(flush=True)
+        played, day = stats.changes - changes, await running.calls()
+        await _rewrite_unchanged(backlog.dsn)
+        await running.pipeline.wait_until_idle(flush=True)
+        everything = await running.calls()
+    return Day(played, _credits(day[backfill:]), len(day) - backfill, _credits(everything[len(day) :]))
 
 
-async def _credits(http: httpx.AsyncClient, url: str) -> tuple[int, int]:
-    calls = (await http.get(f"{url}/_sim/calls")).json()
-    return sum(call["price"] for call in calls), len(calls)
+def _credits(calls: Sequence[Mapping[str, Any]]) -> int:
+    return sum(call["price"] for call in calls)
 
 
 async def _rewrite_unchanged(dsn: str) -> None:

@@ -7,26 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import httpx
 import psycopg
 
 from cdc.routing.feeds import Lane
 from cdc.routing.router import build_routes
-from cdc.runtime.environment import Environment
-from cdc.runtime.pipeline import Pipeline, open_connections
-from cdc.settings import load_settings
 from cdc.source.capture import Capture
 from cdc.source.session import CaptureConfig
-from sinks.simulator.config import SimulatorConfig
-from sinks.simulator.server import start_simulator
-from sinks.zoho.config import ZohoConfig
 from tests.bench.backlog import BASE_SLOT, PROFILE, PUBLICATION, Backlog, server_with_users
+from tests.bench.running import running_pipeline
 from tests.support.waiting import until
 
 COMMITS = 1_000
 PER_SECOND = 100
 REQUESTS = 100
-KEY = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +85,16 @@ def commit_to_request() -> Latency:
 
 
 async def _commit_to_request(backlog: Backlog) -> Latency:
-    settings = load_settings(
-        database_url=backlog.dsn, cdc_encryption_key=KEY, cdc_slot=BASE_SLOT, cdc_publication=PUBLICATION
-    )
-    async with await start_simulator(SimulatorConfig()) as simulator, httpx.AsyncClient() as http:
-        environment = Environment(
-            source_dsn=backlog.dsn, state_dsn=backlog.dsn, encryption_key=KEY, is_embedded=True,
-            simulator_url=simulator.url,
-            zoho=ZohoConfig(
-                client_id=simulator.client_id, client_secret=simulator.client_secret,
-                refresh_token=simulator.refresh_token, accounts_url=simulator.url, api_domain=simulator.url,
-            ),
-        )  # fmt: skip
-        async with open_connections(environment) as connections:
-            pipeline = Pipeline(environment, settings, PROFILE, connections, transport="stream")
-            stop = asyncio.Event()
-            running = asyncio.create_task(pipeline.run(stop))
-            await pipeline.wait_until_idle(flush=True)
-            seconds = []
-            async with await psycopg.AsyncConnection.connect(backlog.dsn, autocommit=True) as conn:
-                for n in range(REQUESTS):
-                    await conn.execute(
-                        "update public.users set first_name = %s where id = md5('user' || %s::text)::uuid",
-                        [f"Name{n}", 1 + n],
-                    )
-                    committed = time.time()
-                    await pipeline.wait_until_idle()
-                    calls = (await http.get(f"{simulator.url}/_sim/calls")).json()
-                    seconds.append(max(0.0, [c["at"] for c in calls if c["kind"] == "upsert"][-1] - committed))
-            stop.set()
-            await running
+    seconds = []
+    async with (
+        running_pipeline(backlog) as running,
+        await psycopg.AsyncConnection.connect(backlog.dsn, autocommit=True) as conn,
+    ):
+        for n in range(REQUESTS):
+            await conn.execute(
+                "update public.users set first_name = %s where id = md5('user' || %s::text)::uuid", [f"Name{n}", 1 + n]
+            )
+            committed = time.time()
+            await running.pipeline.wait_until_idle()
+            seconds.append(max(0.0, [c["at"] for c in await running.calls() if c["kind"] == "upsert"][-1] - committed))
     return _summarise("commit → request at the CRM, idle pipeline", seconds)
