@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Any, Final
 
@@ -56,12 +57,17 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
         ConfigError: if libpq can't read it. The message doesn't repeat it: it may hold a password.
     """
     try:
-        return dict(conninfo_to_dict(dsn))
+        parts = dict(conninfo_to_dict(dsn))
     except psycopg.ProgrammingError:
+        parts = {}
+    ports = str(parts.get("port") or "0").split(",")
+    # A password that isn't percent-encoded puts parts of itself where host and port belong.
+    if not parts or "@" in str(parts.get("host") or "") or not all(port.isdecimal() for port in ports if port):
         raise ConfigError(
             "DATABASE_URL (or CDC_STATE_DSN) is not a connection string",
             fix="write postgresql://user:password@host:5432/database, with special characters percent-encoded",
-        ) from None
+        )
+    return parts
 
 
 async def connect(dsn: str, *, purpose: str, replication: bool = False) -> AsyncConnection[Any]:
@@ -82,8 +88,11 @@ async def connect(dsn: str, *, purpose: str, replication: bool = False) -> Async
     parse_dsn(dsn)
     try:
         conn = await AsyncConnection.connect(make_conninfo(dsn, **extra), autocommit=True)
-        if not replication:
-            await configure(conn)
+        async with AsyncExitStack() as unless_configured:
+            unless_configured.push_async_callback(conn.close)
+            if not replication:
+                await configure(conn)
+            unless_configured.pop_all()
     except psycopg.Error as error:
         raise translate(error, dsn) from None
     return conn

@@ -67,23 +67,33 @@ class SlotPoll:
             row = await (await self._conn.execute("select pg_current_wal_flush_lsn()::text")).fetchone()
             assert row is not None  # noqa: S101 - a select without FROM gives a row
             end = Lsn.parse(row[0])
-            async with self._conn.transaction(), self._conn.cursor("cdc_peek", binary=True) as cursor:
-                await cursor.execute(
-                    """
-                    select data from pg_logical_slot_peek_binary_changes(
-                        %s, null, %s, 'proto_version', '1', 'publication_names', %s)
-                    """,
-                    [self._slot, _ROWS_A_PEEK, '"' + self._publication.replace('"', '""') + '"'],
-                )
-                rows = await cursor.fetchmany(_ROWS_A_FETCH)  # the peek itself; the rest is read from its result
+            async with self._conn.transaction():
+                await self._declare()
+                rows = await self._fetch()  # the peek itself; the rest is read from its result
                 await self._check_unmoved(durable)
                 if not rows:
                     self.end_lsn = end
                 while rows:
-                    yield [row[0] for row in rows]
-                    rows = await cursor.fetchmany(_ROWS_A_FETCH)
+                    yield rows
+                    rows = await self._fetch()
         except psycopg.Error as error:
             raise _translate(error, self._slot) from error
+
+    async def _declare(self) -> None:
+        """Open the SQL cursor; it closes with the transaction, whatever becomes of the connection."""
+        await self._conn.execute(
+            """
+            declare cdc_peek no scroll cursor for
+            select data from pg_logical_slot_peek_binary_changes(
+                %s, null, %s, 'proto_version', '1', 'publication_names', %s)
+            """,
+            [self._slot, _ROWS_A_PEEK, '"' + self._publication.replace('"', '""') + '"'],
+            prepare=False,
+        )
+
+    async def _fetch(self) -> list[bytes]:
+        cursor = await self._conn.execute(f"fetch {_ROWS_A_FETCH} from cdc_peek", prepare=False, binary=True)
+        return [row[0] for row in await cursor.fetchall()]
 
     async def _check_unmoved(self, durable: Lsn) -> None:
         moved = await self._conn.execute(

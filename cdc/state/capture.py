@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, Self
 
@@ -89,12 +90,14 @@ class CaptureStore:
             SlotInUse: if another process has it; try again in a second.
         """
         conn = await connect(dsn, purpose=f"capture {slot}")
-        row = await (
-            await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
-        ).fetchone()
-        if row is None or not row[0]:
-            await conn.close()
-            raise SlotInUse(f"another process captures from slot {slot}")
+        async with AsyncExitStack() as unless_locked:  # a connection left behind would keep the lock, and everybody out
+            unless_locked.push_async_callback(conn.close)
+            row = await (
+                await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
+            ).fetchone()
+            if row is None or not row[0]:
+                raise SlotInUse(f"another process captures from slot {slot}")
+            unless_locked.pop_all()
         return cls(conn, slot, lane_seconds)
 
     async def close(self) -> None:

@@ -233,7 +233,7 @@ def check_group(group: Group) -> None:
 @settings(max_examples=150)
 @given(histories(), st.integers(0, 2**32))
 def test_every_change_is_captured_once_and_in_order(history: list[Transaction], seed: int) -> None:
-    pipeline, random = Pipeline(history), Random(seed)  # noqa: S311 - chance, not secrets
+    pipeline, random = Pipeline(history), Random(seed)
     while not pipeline.session(random):
         pass
     assert pipeline.journal() == [entry for transaction in history for entry in transaction.journal()]
