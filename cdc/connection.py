@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Any, Final
@@ -59,15 +60,19 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     try:
         parts = dict(conninfo_to_dict(dsn))
     except psycopg.ProgrammingError:
-        parts = {}
-    ports = str(parts.get("port") or "0").split(",")
-    # A password that isn't percent-encoded puts parts of itself where host and port belong.
-    if not parts or "@" in str(parts.get("host") or "") or not all(port.isdecimal() for port in ports if port):
+        parts = None
+    if parts is None or _is_torn(parts):
         raise ConfigError(
             "DATABASE_URL (or CDC_STATE_DSN) is not a connection string",
             fix="write postgresql://user:password@host:5432/database, with special characters percent-encoded",
-        )
+        ) from None
     return parts
+
+
+def _is_torn(parts: Mapping[str, Any]) -> bool:
+    """A password that isn't percent-encoded puts parts of itself where host and port belong."""
+    ports = str(parts.get("port") or "").split(",")
+    return "@" in str(parts.get("host") or "") or not all(port.isdecimal() for port in ports if port)
 
 
 async def connect(dsn: str, *, purpose: str, replication: bool = False) -> AsyncConnection[Any]:

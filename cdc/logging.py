@@ -41,4 +41,12 @@ def configure_logging(
         logger_factory=structlog.PrintLoggerFactory(file=target),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=target, format="%(levelname)s %(name)s %(message)s", force=True)
+    # What libraries log takes the same form, so that a machine can read every line.
+    of_libraries = logging.StreamHandler(target)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[*before, structlog.stdlib.add_logger_name],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[of_libraries], force=True)

@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from cdc.connection import connect
 from cdc.embedded.postgres import EmbeddedPostgres
 from cdc.embedded.simulator import simulator_process
-from cdc.errors import ConfigError
+from cdc.errors import ConfigError, ProfileError
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings, redact_dsn
 from sinks.zoho.config import ZohoConfig
+from sinks.zoho.connect import SinkSpec, check_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,22 @@ class Environment:
         return [f"database  {database}", *state, f"CRM       {crm}"]
 
 
+def sink_specs(profile: Profile) -> dict[str, SinkSpec]:
+    """Give what each feed says of its sink.
+
+    Raises:
+        ProfileError: if feeds.toml names a sink that there isn't, or leaves out what one needs.
+    """
+    specs = {}
+    for feed in profile.feeds.values():
+        specs[feed.name] = SinkSpec(sink=feed.sink, external_id=feed.external_id, mandatory=feed.mandatory)
+        try:
+            check_spec(specs[feed.name])
+        except ValueError as error:
+            raise ProfileError(f"{profile.feeds_file}: feed {feed.name}: {error}") from None
+    return specs
+
+
 @asynccontextmanager
 async def prepare(
     settings: Settings, profile: Profile, *, demo: bool = False, simulator_port: int = 0
@@ -67,8 +84,9 @@ async def prepare(
         simulator_port: port of the simulator, if one is started; 0 for a free one.
 
     Raises:
-        ConfigError: if the combination is one of the refused ones.
+        ConfigError: if the combination is one of the refused ones, or the profile names a sink that there isn't.
     """
+    sink_specs(profile)
     if demo and settings.database_url is not None:
         raise ConfigError(
             "--demo writes made-up people, and DATABASE_URL names a database that isn't ours",

@@ -22,12 +22,11 @@ from psycopg import AsyncConnection
 
 from cdc.delivery.options import DeliveryOptions, times_within
 from cdc.delivery.worker import Worker
-from cdc.errors import CdcError
 from cdc.lsn import Lsn
 from cdc.repair.sweep import Sweep, mark_swept, sweep_feed
 from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
-from cdc.runtime.environment import Environment
+from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import fit_views
 from cdc.runtime.heartbeat import beat
 from cdc.runtime.housekeeping import keep_house
@@ -41,10 +40,9 @@ from cdc.state.database import Pool, open_pool
 from cdc.state.envelope import Keyring
 from cdc.state.outbox import make_due
 from cdc.state.tokens import StoredTokens
-from sinks.base import Sink
 from sinks.errors import SinkError
 from sinks.zoho.client import ZohoClient
-from sinks.zoho.connect import SinkSpec, build_sinks, open_client
+from sinks.zoho.connect import build_sinks, open_client
 from sinks.zoho.limits import daily_credits
 
 log = structlog.get_logger()
@@ -78,22 +76,6 @@ async def open_connections(environment: Environment) -> AsyncIterator[Connection
         yield Connections(source, state, ledger, client, keyring.derive("ledger"))
 
 
-def make_sinks(client: ZohoClient, profile: Profile) -> dict[str, Sink]:
-    """Give each feed its sink.
-
-    Raises:
-        CdcError: if feeds.toml names a sink that there isn't, or leaves out what one needs.
-    """
-    specs = {
-        feed.name: SinkSpec(sink=feed.sink, external_id=feed.external_id, mandatory=feed.mandatory)
-        for feed in profile.feeds.values()
-    }
-    try:
-        return build_sinks(client, specs)
-    except ValueError as error:
-        raise CdcError(f"{profile.feeds_file}: {error}") from None
-
-
 class Pipeline:
     """What one process does.
 
@@ -117,7 +99,7 @@ class Pipeline:
         self._settings = settings
         self._profile = profile
         self._connections = connections
-        self._sinks = make_sinks(connections.client, profile)
+        self._sinks = build_sinks(connections.client, sink_specs(profile))
         self._id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.swept = 0
         self.worker = Worker(
@@ -152,6 +134,7 @@ class Pipeline:
             worker_id=self._id,
             **times_within(settings.cdc_lease_seconds),
             drain_seconds=settings.cdc_drain_seconds,
+            rollup_seconds=settings.cdc_rollup_seconds,
             daily_seconds=settings.cdc_daily_seconds,
             credit_limits={"zoho": limit},
             credit_reserve=int(limit * _RESERVE),

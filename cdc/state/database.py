@@ -112,7 +112,12 @@ async def open_pool(dsn: str, *, purpose: str, size: int = 4) -> AsyncIterator[P
         dsn: where to.
         purpose: shown in pg_stat_activity.
         size: connections at most. Supabase's smallest size allows 60 for everybody.
+
+    Raises:
+        PreflightError: when another try can't help.
+        SourceUnavailable: when it may.
     """
+    await (await connect(dsn, purpose=purpose)).close()  # the pool itself would try for long and not say why
     pool: Pool = AsyncConnectionPool(
         dsn,
         min_size=1,

@@ -61,11 +61,11 @@ async def open_client(config: ZohoConfig, tokens: TokenStore, book: CreditBook) 
 
 
 def _contacts(client: ZohoClient, spec: SinkSpec) -> Sink:
-    return ContactsSink(client, external_id=_required(spec), mandatory=spec.mandatory)
+    return ContactsSink(client, external_id=spec.external_id or "", mandatory=spec.mandatory)
 
 
 def _tasks(client: ZohoClient, spec: SinkSpec) -> Sink:
-    return TasksSink(client, external_id=_required(spec), mandatory=spec.mandatory)
+    return TasksSink(client, external_id=spec.external_id or "", mandatory=spec.mandatory)
 
 
 def _notes(client: ZohoClient, spec: SinkSpec) -> Sink:
@@ -80,6 +80,18 @@ MODULES: Mapping[str, str] = MappingProxyType({s.name: s.module for s in (Contac
 """The CRM module of each sink."""
 
 
+def check_spec(spec: SinkSpec) -> None:
+    """Check what can be checked without an account.
+
+    Raises:
+        ValueError: for a sink that isn't one of Zoho's, or lacks its external id.
+    """
+    if spec.sink not in _SINKS:
+        raise ValueError(f"no sink {spec.sink}; there are {', '.join(sorted(_SINKS))}")
+    if spec.external_id is None and spec.sink != NotesSink.name:
+        raise ValueError(f"{spec.sink} needs external_id: the unique field that holds our identity of a record")
+
+
 def build_sinks(client: ZohoClient, specs: Mapping[str, SinkSpec]) -> dict[str, Sink]:
     """Make a sink for each feed.
 
@@ -91,18 +103,11 @@ def build_sinks(client: ZohoClient, specs: Mapping[str, SinkSpec]) -> dict[str, 
         Sinks by feed name; each feed has its own, since names are mapped for one view's columns.
 
     Raises:
-        ValueError: for a sink that isn't one of Zoho's, or lacks its external id.
+        ValueError: as `check_spec`.
     """
-    unknown = sorted({spec.sink for spec in specs.values()} - set(_SINKS))
-    if unknown:
-        raise ValueError(f"no sink {', '.join(unknown)}; there are {', '.join(sorted(_SINKS))}")
+    for spec in specs.values():
+        check_spec(spec)
     return {feed: _SINKS[spec.sink](client, spec) for feed, spec in specs.items()}
-
-
-def _required(spec: SinkSpec) -> str:
-    if spec.external_id is None:
-        raise ValueError(f"{spec.sink} needs external_id: the unique field that holds our identity of a record")
-    return spec.external_id
 
 
 async def who_am_i(client: ZohoClient) -> Organisation:

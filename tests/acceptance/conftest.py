@@ -17,19 +17,33 @@ def cdc(tmp_path: Path) -> Cdc:
     return Cdc(tmp_path)
 
 
-@pytest.fixture
-def crm(cdc: Cdc) -> Iterator[Crm]:
-    """A simulator with the custom fields that the profiles need."""
-    with simulator(cdc) as made:
+@pytest.fixture(scope="session")
+def shared_crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
+    with simulator(Cdc(tmp_path_factory.mktemp("crm"))) as made:
         yield made
 
 
 @pytest.fixture
-def source(database: Database) -> Database:
+def crm(shared_crm: Crm) -> Crm:
+    """A simulator with the custom fields that the profiles need, and nothing in it."""
+    shared_crm.reset()
+    return shared_crm
+
+
+@pytest.fixture(scope="session")
+def template(postgres_dsn: str) -> Iterator[Database]:
     """A database with the tables of profile `core` and its sample people; no views, no slot, no cdc schema."""
-    database.apply_profile("core", sample=True)
-    database.execute("drop schema if exists cdc cascade")
-    return database
+    with fresh_database(postgres_dsn) as made:
+        made.apply_profile("core", sample=True)
+        made.execute("drop schema if exists cdc cascade")
+        yield made
+
+
+@pytest.fixture
+def source(postgres_dsn: str, template: Database) -> Iterator[Database]:
+    """A copy of the template."""
+    with fresh_database(postgres_dsn, template.name) as made:
+        yield made
 
 
 @pytest.fixture

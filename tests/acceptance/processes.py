@@ -158,6 +158,10 @@ class Crm:
     def fault(self, **rule: Any) -> None:
         self._ask("POST", "faults", json=[rule])
 
+    def reset(self) -> None:
+        """Forget everything, faults and revocations too."""
+        self._ask("POST", "reset", json={"fields": True, "tokens": True})
+
     def heal(self) -> None:
         self._ask("DELETE", "faults")
 

@@ -134,11 +134,11 @@ class Database:
 
 
 @contextlib.contextmanager
-def fresh_database(server_dsn: str) -> Iterator[Database]:
+def fresh_database(server_dsn: str, template: str = "template0") -> Iterator[Database]:
     """Create a database, and drop it at the end with everybody who is still connected to it."""
     name = f"t_{uuid.uuid4().hex[:16]}"
     with psycopg.connect(server_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("create database {} template {}").format(*map(sql.Identifier, (name, template))))
     try:
         yield Database(name, make_conninfo(server_dsn, dbname=name))
     finally:
