@@ -176,10 +176,10 @@ class _Budget:
         self._seconds = options.budget_seconds
         self._clock = clock
         self._asked_at: float | None = None
-        self._allowed: frozenset[Lane] = frozenset()
+        self._allowed: frozenset[Lane] | None = None
 
     async def lanes(self) -> frozenset[Lane]:
-        if self._asked_at is None or self._clock() - self._asked_at >= self._seconds:
+        if self._allowed is None or self._asked_at is None or self._clock() - self._asked_at >= self._seconds:
             self._asked_at = self._clock()
             before = self._allowed
             self._allowed = lanes_within(await self._used(), self._daily_limit, self._reserve)

@@ -38,7 +38,7 @@ from cdc.source.session import CaptureConfig
 from cdc.state.credits import CreditLedger
 from cdc.state.database import Pool, open_pool
 from cdc.state.envelope import Keyring
-from cdc.state.outbox import make_due
+from cdc.state.outbox import NOTIFY_SQL, make_due
 from cdc.state.tokens import StoredTokens
 from sinks.errors import SinkError
 from sinks.zoho.client import ZohoClient
@@ -162,17 +162,21 @@ class Pipeline:
             raise group.exceptions[0] from group.exceptions[0].__cause__
 
     async def _deliver(self, stop: asyncio.Event) -> None:
+        noted: SinkError | None = None
         for attempt in range(1_000_000):
             if stop.is_set():
                 return
             try:
                 async with self._connections.source.connection() as conn:
                     await fit_views(conn, self._profile, self._sinks)
+                if noted is not None:
+                    await self._end_pause(noted)
                 break
             except SinkError as error:
                 pause = _FIT_PAUSE_SECONDS[min(attempt, len(_FIT_PAUSE_SECONDS) - 1)]
                 log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
                 await self._note_pause(error, pause)
+                noted = error
                 await _wait(stop, pause)
         log.info("delivery_started", feeds=sorted(self._profile.feeds))
         await self.worker.run(stop)
@@ -189,6 +193,15 @@ class Pipeline:
                 """,
                 [seconds, error.reason.name, error.detail],
             )
+
+    async def _end_pause(self, error: SinkError) -> None:
+        """Take back what `_note_pause` wrote: the CRM has answered, and with nothing to send nobody would try it."""
+        async with self._connections.state.connection() as conn:
+            await conn.execute(
+                "delete from cdc.control where scope = 'zoho' and reason = %s and paused_until < 'infinity'",
+                [error.reason.name],
+            )
+            await conn.execute(NOTIFY_SQL)
 
     async def _sweep_when_due(self, capture: Capture, stop: asyncio.Event) -> None:
         """Compare everything once the stream has begun anew: on the first start, and after a gap."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.oracle import witness
 from tests.support.pipeline import Crm, Site
 from tests.support.postgres import Database
 
@@ -21,12 +20,10 @@ async def make_site(database: Database, tmp_path: Path) -> AsyncIterator[MakeSit
     async with AsyncExitStack() as stack:
 
         async def make(transport: str = "stream", **settings: str) -> Site:
-            database.apply_profile("core")
             crm = await stack.enter_async_context(Crm.open())
             site = Site(database, crm, tmp_path, transport, settings)
             stack.push_async_callback(site.close)
-            await site.command("setup")
-            witness(database)
+            await site.set_up()
             return site
 
         yield make

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 
@@ -20,18 +19,6 @@ _MOMENTS = ("", "capture_started", "delivery_started", "zoho_called", "batch", "
 """What a process is let come to before its last moments: now and then not even to the start."""
 _MOMENTS_OF_A_WORKER = tuple(moment for moment in _MOMENTS if moment != "capture_started")
 _SLOW_CRM = {"action": "delay", "kind": ["insert", "upsert", "delete"], "seconds": 0.25, "probability": 0.7}
-
-
-@asynccontextmanager
-async def _writing(workload: Workload, pause: float) -> AsyncIterator[None]:
-    """Let the application write for the length of the block."""
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(workload.run(100_000, pause=pause, stop=stop), name="application")
-        try:
-            yield
-        finally:
-            stop.set()
 
 
 async def _live_and_die(child: Child, chance: random.Random, moments: Sequence[str] = _MOMENTS) -> None:
@@ -55,11 +42,11 @@ async def test_a_pipeline_that_is_killed_again_and_again(
 ) -> None:
     site = await make_site(transport)
     workload = Workload(site.database, seed)
-    chance = random.Random(seed)  # noqa: S311  # a repeatable chance, no secret
+    chance = random.Random(seed)  # a repeatable chance, no secret
     await site.crm.break_with({**_SLOW_CRM, "seed": seed})
     torn = 0
 
-    async with _writing(workload, pause=0.05):
+    async with workload.running(pause=0.05):
         for _ in range(kills):
             await _live_and_die(await site.start("run"), chance)
             torn += _in_flight(site) > 0
@@ -74,7 +61,7 @@ async def test_workers_that_are_killed_beside_each_other(make_site: MakeSite) ->
     seed = 13
     site = await make_site()
     workload = Workload(site.database, seed)
-    chance = random.Random(seed)  # noqa: S311  # a repeatable chance, no secret
+    chance = random.Random(seed)  # a repeatable chance, no secret
     await site.crm.break_with({**_SLOW_CRM, "seed": seed})
     running = await site.start("run")
     await running.until_said("delivery_started")
@@ -83,7 +70,7 @@ async def test_workers_that_are_killed_beside_each_other(make_site: MakeSite) ->
         for _ in range(lives):
             await _live_and_die(await site.start("worker"), chance, _MOMENTS_OF_A_WORKER)
 
-    async with _writing(workload, pause=0.04), asyncio.TaskGroup() as group:
+    async with workload.running(pause=0.04), asyncio.TaskGroup() as group:
         group.create_task(work(7))
         group.create_task(work(7))
     await site.crm.mend()

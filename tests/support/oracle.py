@@ -14,11 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from sinks.zoho.notes import reference
-from tests.support.pipeline import Site
+from tests.support.pipeline import SLOT, Site
 from tests.support.postgres import Database
 
-SLOT = "optio_cdc"
-_WITNESS = f"{SLOT}_witness"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
 _MARK = re.compile(r"[0-9a-f]{8} v(\d+)$")
 _SHOWN = 20
@@ -41,11 +39,6 @@ class Chronicle:
     kept_home: set[str] = field(default_factory=set)
 
 
-def witness(database: Database) -> None:
-    """Make a second slot beside the pipeline's, which nobody reads until the end: the truth about what was streamed."""
-    database.execute("select pg_copy_logical_replication_slot(%s, %s)", [SLOT, _WITNESS])
-
-
 async def verify(site: Site, chronicle: Chronicle) -> None:
     """Hold the CRM and the pipeline's books against the database.
 
@@ -60,7 +53,7 @@ async def verify(site: Site, chronicle: Chronicle) -> None:
         *_never_twice(crm),
         *_never_older(crm),
         *_books(site.database, crm),
-        *_capture(site.database),
+        *_capture(site),
     ]
     more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     assert not problems, "the CRM is not what it must be:\n" + "\n".join(problems[:_SHOWN]) + more
@@ -221,17 +214,12 @@ def _identities(record: Record) -> set[str]:
     return {str(record.get("Event_ID")), _reference(record) if "Note_Content" in record else ""}
 
 
-def _capture(database: Database) -> Iterator[str]:
+def _capture(site: Site) -> Iterator[str]:
     """Each row change is in the journal once, and the slot was never acknowledged beyond the position."""
-    [(streamed,)] = database.execute(
-        "select count(*) from pg_logical_slot_peek_binary_changes(%s, null, null, 'proto_version', '1',"
-        " 'publication_names', %s) where get_byte(data, 0) in (ascii('I'), ascii('U'), ascii('D'))",
-        [_WITNESS, SLOT],
-    )
-    [(journaled,)] = database.execute("select coalesce(sum(changes), 0) from cdc.journal")
+    streamed, journaled = site.row_changes()
     if streamed != journaled:
         yield f"journal: {journaled} row changes of {streamed}"
-    [(ahead,)] = database.execute(
+    [(ahead,)] = site.database.execute(
         "select s.confirmed_flush_lsn > p.lsn from pg_replication_slots s"
         " join cdc.position p on p.slot = s.slot_name where s.slot_name = %s",
         [SLOT],

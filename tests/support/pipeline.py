@@ -17,11 +17,14 @@ from typing import Any, Self
 import httpx
 
 from cdc.embedded.simulator import SimulatorAccess, simulator_process
+from cdc.source.session import IDLE_ADVANCE_BYTES
 from tests.support.postgres import Database
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 ENCRYPTION_KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+SLOT = "optio_cdc"
+WITNESS = f"{SLOT}_witness"
 LEASE_SECONDS = 5
 """The shortest that may be set: so soon do a killed worker's keys come back."""
 
@@ -235,6 +238,54 @@ class Site:
             await self.command("run", "--until-idle", "--json", within=within, code=code)
         )
         return report
+
+    async def set_up(self) -> None:
+        """Make tables, views, publication and slot, and beside it a second slot that nobody reads: the witness."""
+        self.database.apply_profile("core")
+        await self.command("setup")
+        self.database.execute("select pg_copy_logical_replication_slot(%s, %s)", [SLOT, WITNESS])
+
+    def row_changes(self) -> tuple[int, int]:
+        """Count the row changes that the server streams, by the witness, and those in the journal."""
+        [(streamed,)] = self.database.execute(
+            "select count(*) from pg_logical_slot_peek_binary_changes(%s, null, null, 'proto_version', '1',"
+            " 'publication_names', %s) where get_byte(data, 0) in (ascii('I'), ascii('U'), ascii('D'))",
+            [WITNESS, SLOT],
+        )
+        [(journaled,)] = self.database.execute("select coalesce(sum(changes), 0) from cdc.journal")
+        return int(streamed), int(journaled)
+
+    async def until_captured(self, within: float = 20.0) -> None:
+        """Wait until every change that is committed now is in the outbox, and the slot holds no more WAL for them."""
+
+        def has_all() -> bool:
+            streamed, journaled = self.row_changes()
+            return streamed == journaled
+
+        def has_followed() -> bool:
+            [(behind,)] = self.database.execute(
+                "select pg_wal_lsn_diff(%s::pg_lsn, confirmed_flush_lsn)::bigint from pg_replication_slots"
+                " where slot_name = %s",
+                [end, SLOT],
+            )
+            return bool(behind <= 2 * IDLE_ADVANCE_BYTES)
+
+        [(end,)] = self.database.execute("select pg_current_wal_lsn()::text")
+        await until(has_all, within, what="all changes are captured", interval=0.1)
+        await until(has_followed, within, what="the slot has followed", interval=0.1)
+
+    async def until_delivered(self, within: float = 60.0) -> None:
+        """Wait until nothing is dirty any more; somebody must be delivering."""
+
+        def is_empty() -> bool:
+            return self.database.execute("select count(*) from cdc.outbox") == [(0,)]
+
+        await until(is_empty, within, what="everything is delivered", interval=0.1)
+
+    def let_pauses_end(self) -> None:
+        """Let the time of all pauses pass; whether things work again is still to be tried."""
+        self.database.execute("update cdc.control set paused_until = now() where paused_until < 'infinity'")
+        self.database.execute("select pg_notify('cdc_outbox', '')")
 
     async def status(self) -> dict[str, Any]:
         """What `cdc status --json` says, with its exit code as `exit_code`."""

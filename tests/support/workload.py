@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 
@@ -19,6 +21,7 @@ from tests.support.writes import OPERATIONS, sign_up
 QUESTS = 12
 BADGES = 8
 _FIRST_PEOPLE = 5
+_ENDLESS = 100_000
 
 
 class Workload:
@@ -52,10 +55,21 @@ class Workload:
             ]
         return sum(task.result() for task in tasks)
 
+    @asynccontextmanager
+    async def running(self, *, pause: float) -> AsyncIterator[None]:
+        """Write for the length of the block."""
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.run(_ENDLESS, pause=pause, stop=stop), name="application")
+            try:
+                yield
+            finally:
+                stop.set()
+
     async def _write(
         self, number: int, catalogue: Catalogue, operations: int, pause: float, stop: asyncio.Event | None
     ) -> int:
-        chance = random.Random(f"{self.seed}/{number}")  # noqa: S311  # a repeatable chance, no secret
+        chance = random.Random(f"{self.seed}/{number}")  # a repeatable chance, no secret
         kinds, weights = zip(*OPERATIONS, strict=True)
         connection = await psycopg.AsyncConnection.connect(self._database.dsn, autocommit=True)
         async with connection:
