@@ -156,5 +156,5 @@ class Reason(Enum):
     VIEW_UNREADABLE = (
         Fault.MAPPING,
         "The feed's view can't be read.",
-        "Run `cdc doctor`; apply the profile's views.sql again and check that our role may select from it.",
+        "Run `cdc setup`, which applies the profile's views.sql again; check that our role may select from it.",
     )

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import psycopg
@@ -21,8 +22,20 @@ from cdc.settings import Settings, load_settings, unknown_variables
 from cdc.state.envelope import Keyring
 
 EXIT_ERROR = 1
+EXIT_REFUSED = 2
 EXIT_DEGRADED = 3
 EXIT_INTERRUPTED = 130
+
+EXIT_CODES = MappingProxyType(
+    {
+        0: "Fine.",
+        EXIT_ERROR: "An error: the database or the CRM failed, or could not be reached.",
+        EXIT_REFUSED: "A setting, an option, the database or the profile isn't as it must be. Nothing was changed.",
+        EXIT_DEGRADED: "Done, but something is parked, paused or out of step, so that a person should look.",
+        EXIT_INTERRUPTED: "Interrupted a second time, before everything in flight had ended.",
+    }
+)
+"""What an exit code means."""
 
 log = structlog.get_logger()
 

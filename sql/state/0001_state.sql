@@ -91,6 +91,7 @@ create table cdc.zoho_tokens (
     created_at     timestamptz not null default now(),
     updated_at     timestamptz not null default now()
 );
+comment on table cdc.zoho_tokens is 'Access and refresh tokens, encrypted, one row for each account.';
 
 create table cdc.zoho_sync_log (
     id              uuid        primary key default gen_random_uuid(),
@@ -108,6 +109,7 @@ create table cdc.zoho_sync_log (
     synced_at       timestamptz,
     created_at      timestamptz not null default now()
 );
+comment on table cdc.zoho_sync_log is 'Every operation with what became of it: the audit trail.';
 create index zoho_sync_log_user_id on cdc.zoho_sync_log (user_id);
 create index zoho_sync_log_created_at on cdc.zoho_sync_log (created_at);
 create index zoho_sync_log_failed on cdc.zoho_sync_log (created_at) where status <> 'success';
@@ -129,6 +131,7 @@ create table cdc.control (
     failures      integer     not null default 0,   -- in a row; sets how long the next pause is
     updated_at    timestamptz not null default now()
 );
+comment on table cdc.control is 'What delivers nothing for now, and why: set after failures or by a person.';
 
 create table cdc.worker (
     id          text        primary key,
@@ -138,3 +141,4 @@ create table cdc.worker (
     started_at  timestamptz not null default now(),
     seen_at     timestamptz not null default now()
 );
+comment on table cdc.worker is 'The processes that were seen lately.';
