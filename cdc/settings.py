@@ -78,8 +78,12 @@ class Settings(BaseSettings):
         description="32 random bytes in base64 or hex (`openssl rand -base64 32`), or several separated by commas: "
         "the first encrypts, all decrypt. Protects the Zoho tokens and keys the ledger's hashes.",
     )
-    cdc_rollup_seconds: Seconds = Field(default=300, description="How long the `rollup` lane gathers.")
-    cdc_daily_seconds: Seconds = Field(default=86_400, description="How long fields of the `daily` lane may wait.")
+    cdc_rollup_seconds: Seconds = Field(
+        default=300, description="Length of the `rollup` lane's window: what gathers in it leaves together at its end."
+    )
+    cdc_daily_seconds: Seconds = Field(
+        default=86_400, description="Length of the `daily` lane's window; a day ends at midnight UTC."
+    )
     cdc_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=0.5, description="Pause between two reads of an idle slot (`poll`)."
     )

@@ -116,7 +116,7 @@ class Batch:
             feed=self.line.feed,
             now=self.claimed.at,
             jitter=self.line.chance(),
-            daily_seconds=options.daily_seconds,
+            lane_seconds={Lane.ROLLUP: options.rollup_seconds, Lane.DAILY: options.daily_seconds},
             release_seconds=self.release_seconds,
             reserved=self.prepared.reserved,
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from cdc.delivery.calls import Answers
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.policy import POLICIES, Policy, Response, is_used_up, pause_seconds, wait_seconds
-from cdc.routing.feeds import Feed
+from cdc.routing.feeds import Feed, Lane
+from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.claims import Claim
 from cdc.state.ledger import LedgerChange, Sent
 from cdc.state.settle import Fate, Verdict
@@ -86,7 +87,7 @@ class Context:
     Attributes:
         now: the database's time of the claim.
         jitter: from 0 to 1.
-        daily_seconds: how long slow fields may wait.
+        lane_seconds: length of a lane's window.
         release_seconds: when keys that had no chance may be claimed again.
         reserved: log lines of the withdrawals, by record id.
     """
@@ -94,7 +95,7 @@ class Context:
     feed: Feed
     now: datetime
     jitter: float
-    daily_seconds: float
+    lane_seconds: Mapping[Lane, float]
     release_seconds: float = 0.0
     reserved: Mapping[str, UUID] = field(default_factory=dict)
 
@@ -259,15 +260,17 @@ def _verdict(
         return verdict(Fate.POSTPONE, wait_seconds(policy, waited), refused)
     if owes:
         return verdict(Fate.RELEASE)
-    if plan.deferred:
-        return verdict(Fate.DEFER, _until_its_day(context, claim))
+    if plan.defer_to is not None:
+        return replace(verdict(Fate.DEFER, _until_its_time(context, claim, plan.defer_to)), lane=plan.defer_to)
     return verdict(Fate.DONE)
 
 
-def _until_its_day(context: Context, claim: Claim) -> float:
+def _until_its_time(context: Context, claim: Claim, lane: Lane) -> float:
+    """Wait for the lane's window; later changes don't put it off to the next one."""
+    seconds = seconds_until_window_ends(context.now, context.lane_seconds[lane])
     if claim.deferred_until is None:
-        return context.daily_seconds
-    return max(0.0, (claim.deferred_until - context.now).total_seconds())
+        return seconds
+    return max(0.0, min(seconds, (claim.deferred_until - context.now).total_seconds()))
 
 
 def _log_refusal(context: Context, case: Case, planned: Planned | None, refused: Refused, result: Conclusion) -> None:

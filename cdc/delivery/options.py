@@ -45,7 +45,8 @@ class DeliveryOptions:
         call_seconds: after which a sink's answer counts as lost. A call starts only while the lease outlasts it.
         settle_seconds: what recording a batch may take, kept free at the end of the lease.
         drain_seconds: how long a stop waits for what is under way.
-        daily_seconds: how long a change of slow fields alone may wait.
+        rollup_seconds: how long a change of `rollup` fields alone may wait.
+        daily_seconds: how long a change of `daily` fields alone may wait.
         idle_seconds: longest sleep without looking, should a notification be missed.
         budget_seconds: how old the sum of spent credits may be.
         parallel: batches of one feed at the same time.
@@ -60,6 +61,7 @@ class DeliveryOptions:
     call_seconds: float = _CALL_SECONDS
     settle_seconds: float = _SETTLE_SECONDS
     drain_seconds: float = 20.0
+    rollup_seconds: float = 300.0
     daily_seconds: float = 86_400.0
     idle_seconds: float = _IDLE_SECONDS
     budget_seconds: float = 5.0

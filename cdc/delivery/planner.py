@@ -7,7 +7,7 @@ The rules, for one record (`-` means any):
 | there | none, withdrawn | there or not needed | create, all fields |
 | there | sending | there or not needed | create, all fields, uncertain |
 | there | sent, a field differs | there or not needed | update: what differs and the mandatory fields |
-| there | sent, only slow fields differ | there or not needed | defer, or update when their day has come |
+| there | sent, only slow fields differ | there or not needed | defer, or update when their time has come |
 | there | sent, equal, or an event | there or not needed | nothing |
 | there | none, withdrawn, sending | on its way | wait |
 | gone | sent, sending | - | withdraw if the feed says `gone = "delete"`, else nothing |
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from cdc.routing.feeds import Feed
+from cdc.routing.feeds import Feed, Lane
 from cdc.state.records import LedgerEntry, Standing, ViewRow
 from sinks.base import Action, FieldValue, Operation, Refused
 from sinks.reasons import Reason
@@ -70,7 +70,7 @@ class Plan:
         planned: operations to deliver, at most one for each record.
         refused: records that can't be sent as the view gives them.
         missing: record ids of needed parents that aren't with the sink.
-        deferred: only slow fields differ and their day hasn't come.
+        defer_to: the lane to wait in, when only fields differ that may wait longer than the key has; else None.
         again: there is more to do once these operations are delivered.
         refresh: ledger entries to touch up.
     """
@@ -79,9 +79,12 @@ class Plan:
     planned: tuple[Planned, ...] = ()
     refused: tuple[Refused, ...] = ()
     missing: frozenset[str] = frozenset()
-    deferred: bool = False
+    defer_to: Lane | None = None
     again: bool = False
     refresh: tuple[Refresh, ...] = ()
+
+
+_PATIENCE = {Lane.LIVE: 0, Lane.ROLLUP: 1, Lane.DAILY: 2, Lane.BULK: 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,8 @@ class Known:
         rows: view rows of the key: at most one for a feed of records, one for each event otherwise.
         entries: ledger entries of the key.
         parents: ledger entries of the parents that the rows name, by record id.
-        slow_due: fields that may wait a day are to go now.
+        lane: in which the key came due.
+        slow_due: fields that may wait are to go now.
         forced: send even what the ledger calls equal; events are still sent once.
     """
 
@@ -100,6 +104,7 @@ class Known:
     rows: Sequence[ViewRow]
     entries: Sequence[LedgerEntry]
     parents: Mapping[str, LedgerEntry] = field(default_factory=dict)
+    lane: Lane = Lane.LIVE
     slow_due: bool = False
     forced: bool = False
 
@@ -135,7 +140,7 @@ def plan_key(feed: Feed, known: Known, hash_key: bytes) -> Plan:
         planned=tuple(plan.planned),
         refused=tuple(plan.refused),
         missing=frozenset(plan.missing),
-        deferred=plan.deferred,
+        defer_to=plan.defer_to,
         again=plan.again,
         refresh=tuple(plan.refresh),
     )
@@ -146,7 +151,7 @@ class _Draft:
     planned: list[Planned] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
-    deferred: bool = False
+    defer_to: Lane | None = None
     again: bool = False
     refresh: list[Refresh] = field(default_factory=list)
 
@@ -207,11 +212,16 @@ def _plan_update(
     if not changed:
         if entry.row_hash != row.row_hash:
             plan.refresh.append(Refresh(entry.record_id, row.row_hash))
-    elif changed <= feed.slow_fields and not (known.slow_due or known.forced):
-        plan.deferred = True
+    elif not (known.slow_due or known.forced) and _waits(lane := feed.lane_of(changed), known.lane):
+        plan.defer_to = lane
     else:
         fields = {n: v for n, v in row.fields.items() if n in changed or n in feed.mandatory}
         plan.planned.append(_send(known, row, entry.record_id, Action.UPDATE, fields, hashes, entry))
+
+
+def _waits(lane: Lane, came_due_in: Lane) -> bool:
+    """Tell whether a change may wait longer than its key did. What a sweep finds has waited long enough."""
+    return _PATIENCE[lane] > _PATIENCE[came_due_in]
 
 
 def _plan_gone(feed: Feed, entry: LedgerEntry, plan: _Draft) -> None:

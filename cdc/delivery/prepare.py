@@ -86,13 +86,14 @@ async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
 def _plan_key(line: Line, claimed: Claimed, claim: Claim, reading: Reading, parents: Mapping[str, LedgerEntry]) -> Plan:
     if claim.key in reading.refused:
         return Plan(key=claim.key, refused=(reading.refused[claim.key],))
-    day_has_come = claim.deferred_until is not None and claim.deferred_until <= claimed.at
+    time_has_come = claim.deferred_until is not None and claim.deferred_until <= claimed.at
     known = Known(
         key=claim.key,
         rows=reading.rows.get(claim.key, ()),
         entries=claim.entries,
         parents=parents,
-        slow_due=line.options.flush_all or day_has_come,
+        lane=claim.lane,
+        slow_due=line.options.flush_all or time_has_come,
         forced=claim.forced,
     )
     return plan_key(line.feed, known, line.options.hash_key)

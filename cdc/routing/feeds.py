@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -63,7 +63,7 @@ class CrmField(_Strict):
         length: longest text, for types that have one.
         unique: no two records may share a value.
         values: the picklist.
-        lane: `daily` if a change of this field alone may wait a day.
+        lane: how long a change of this field alone may wait; None if it may not.
     """
 
     label: Annotated[str, StringConstraints(min_length=1, max_length=25)]
@@ -71,7 +71,7 @@ class CrmField(_Strict):
     length: int | None = Field(default=None, ge=1, le=450)
     unique: bool = False
     values: tuple[str, ...] = ()
-    lane: Literal[Lane.DAILY] | None = None
+    lane: Literal[Lane.ROLLUP, Lane.DAILY] | None = None
 
 
 class Feed(_Strict):
@@ -113,10 +113,12 @@ class Feed(_Strict):
         """View columns that steer delivery and are not fields of the CRM."""
         return frozenset(c for c in (self.key, self.once, self.parent) if c is not None)
 
-    @property
-    def slow_fields(self) -> frozenset[str]:
-        """Fields whose change alone may wait for the daily lane."""
-        return frozenset(name for name, crm in self.fields.items() if crm.lane is Lane.DAILY)
+    def lane_of(self, fields: Iterable[str]) -> Lane:
+        """Say how urgent a change of these fields is: as urgent as the most urgent of them."""
+        lanes = {self.fields[name].lane if name in self.fields else None for name in fields}
+        if None in lanes:
+            return Lane.LIVE
+        return Lane.ROLLUP if Lane.ROLLUP in lanes else Lane.DAILY
 
 
 class Profile(_Strict):

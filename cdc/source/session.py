@@ -28,7 +28,7 @@ class CaptureConfig:
         source_dsn: the database with the slot.
         state_dsn: the database with the cdc schema.
         routes: by qualified table name.
-        lane_seconds: how long each lane gathers.
+        lane_seconds: length of each lane's window.
         group_changes: changes in one state transaction, at most; of distinct keys a quarter of that.
         poll_seconds: pause between two reads of an idle slot, for the transport `poll`.
     """

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, Self
 
 import psycopg
@@ -22,6 +23,7 @@ from cdc.errors import CdcError, SlotInUse, SourceUnavailable, StateError
 from cdc.lsn import Lsn
 from cdc.routing.collector import Group, Progress
 from cdc.routing.feeds import Lane
+from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.outbox import MARK_SQL, NOTIFY_SQL, Mark, mark_params
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
@@ -74,7 +76,7 @@ class CaptureStore:
     Args:
         conn: holds the advisory lock of the slot.
         slot: whose position it is.
-        lane_seconds: how long a lane gathers.
+        lane_seconds: length of each lane's window.
     """
 
     def __init__(self, conn: AsyncConnection[Any], slot: str, lane_seconds: Mapping[Lane, float]) -> None:
@@ -198,12 +200,14 @@ class CaptureStore:
 
     def _marks(self, group: Group) -> list[Mark]:
         times = {lsn: time_of(microseconds) for lsn, microseconds in group.transactions.items()}
+        now = datetime.now(UTC)
+        due_in = {lane: seconds_until_window_ends(now, self._lane_seconds.get(lane, 0.0)) for lane in Lane}
         return [
             Mark(
                 feed=feed,
                 key=key,
                 lane=dirty.lane,
-                due_in_seconds=float(self._lane_seconds.get(dirty.lane, 0)),
+                due_in_seconds=due_in[dirty.lane],
                 dirty_at=times[dirty.first_lsn],
                 first_lsn=Lsn(dirty.first_lsn),
                 last_lsn=Lsn(dirty.last_lsn),

@@ -24,7 +24,7 @@ class Fate(StrEnum):
     RELEASE = "release"  # as before the claim; nothing counted
     POSTPONE = "postpone"  # waits after a failure
     PARK = "park"
-    DEFER = "defer"  # waits for its day
+    DEFER = "defer"  # waits in a slower lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Verdict:
 
     Attributes:
         generation: as claimed.
-        due_in: seconds until it may be claimed again; for DEFER until its day.
+        due_in: seconds until it may be claimed again.
+        lane: for DEFER, the lane to wait in.
         attempts: failed attempts so far, this one included if it counts.
         reason: a name of `sinks.reasons`; POSTPONE and PARK only.
         detail: codes and field names, never values.
@@ -43,6 +44,7 @@ class Verdict:
     generation: int
     fate: Fate
     due_in: float = 0.0
+    lane: Lane | None = None
     attempts: int = 0
     reason: str | None = None
     detail: str | None = None
@@ -83,8 +85,8 @@ where claimed_by = %(worker)s and claimed_until > now()
 _VERDICTS: LiteralString = """
 unnest(
     %(keys)s::text[], %(generations)s::bigint[], %(fates)s::text[], %(due_in)s::float8[], %(attempts)s::integer[],
-    %(reasons)s::text[], %(details)s::text[]
-) as v (key, generation, fate, due_in, attempts, reason, detail)
+    %(reasons)s::text[], %(details)s::text[], %(lanes)s::text[]
+) as v (key, generation, fate, due_in, attempts, reason, detail, lane)
 """
 
 _DONE_SQL: LiteralString = f"""
@@ -104,7 +106,7 @@ update cdc.outbox o set
         when v.fate = 'done' then o.due_at
         else least(o.due_at, now()) end,
     dirty_at = case when v.fate = 'done' then greatest(o.dirty_at, %(claimed_at)s) else o.dirty_at end,
-    lane = case when o.generation = v.generation and v.fate = 'defer' then 'daily' else o.lane end,
+    lane = case when o.generation = v.generation and v.fate = 'defer' then v.lane else o.lane end,
     deferred_until = case
         when v.fate = 'defer' then now() + make_interval(secs => v.due_in)
         when v.fate = 'done' then null
@@ -173,6 +175,7 @@ async def _apply_verdicts(conn: AsyncConnection[Any], settlement: Settlement) ->
         "attempts": [v.attempts for v in verdicts],
         "reasons": [v.reason for v in verdicts],
         "details": [v.detail for v in verdicts],
+        "lanes": [None if v.lane is None else v.lane.value for v in verdicts],
     }
     row = await (await conn.execute(_LOCK_SQL, params)).fetchone()
     if row is None or row[0] != len(verdicts):

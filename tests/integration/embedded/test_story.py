@@ -9,7 +9,7 @@ import pytest
 from cdc.embedded.application import Application
 from cdc.embedded.story import PROFILES, Cast, Chapter, Deltas, chapters, play
 from cdc.errors import ConfigError
-from cdc.routing.feeds import Feed, load_profile
+from cdc.routing.feeds import Feed, Lane, load_profile
 from tests.conftest import Connect
 from tests.support.postgres import Database
 
@@ -27,7 +27,7 @@ class Crm:
         columns = self._database.execute(
             "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 order by attnum", [feed.view]
         )
-        wanted = ", ".join(f'"{name}"' for (name,) in columns if name not in feed.slow_fields)
+        wanted = ", ".join(f'"{name}"' for (name,) in columns if feed.lane_of([name]) is not Lane.DAILY)
         return {row[0]: row[1:] for row in self._database.execute(f"select {wanted} from {feed.view}")}
 
     def follow(self) -> Deltas:

@@ -124,7 +124,7 @@ class World:
             entries=entries,
         )
         coming = frozenset(p for p in plan.missing if p in self.people)
-        context = Context(feed=feed, now=NOW, jitter=0.0, daily_seconds=1.0)
+        context = Context(feed=feed, now=NOW, jitter=0.0, lane_seconds={Lane.ROLLUP: 1.0, Lane.DAILY: 1.0})
         self._record(feed, conclude(context, [Case(claim=claim, plan=plan, missing=coming)], answers))
 
     def _record(self, feed: Feed, result: Conclusion) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.delivery.planner import Known, Plan, field_hash, plan_key
-from cdc.routing.feeds import Feed, parse_profile
+from cdc.routing.feeds import Feed, Lane, parse_profile
 from cdc.state.records import LedgerEntry, Standing, ViewRow
 from sinks.base import Action
 from sinks.reasons import Reason
@@ -29,7 +29,10 @@ _PROFILE = parse_profile(
             "gone": "delete",
             "mandatory": ["Name"],
             "watch": _WATCH,
-            "fields": {"Streak": {"label": "Streak", "type": "integer", "lane": "daily"}},
+            "fields": {
+                "Streak": {"label": "Streak", "type": "integer", "lane": "daily"},
+                "Badges": {"label": "Badges", "type": "integer", "lane": "rollup"},
+            },
         },
         "kept": {"sink": "m.people", "view": "v", "key": "id", "gone": "keep", "watch": _WATCH},
         "events": {
@@ -97,8 +100,30 @@ def test_a_new_column_is_sent_and_a_dropped_one_is_left_alone() -> None:
 
 def test_slow_fields_alone_wait_for_their_day() -> None:
     slow = row({**FIELDS, "Streak": 10})
-    assert plan(PEOPLE, [slow], [entry()]).deferred
+    assert plan(PEOPLE, [slow], [entry()]).defer_to is Lane.DAILY
     assert asked(plan(PEOPLE, [slow], [entry()], slow_due=True)) == [(Action.UPDATE, {"Name", "Streak"}, False)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "came_due_in", "waits_in"),
+    [
+        ({"Streak": 10}, Lane.LIVE, Lane.DAILY),
+        ({"Streak": 10}, Lane.ROLLUP, Lane.DAILY),
+        ({"Streak": 10}, Lane.DAILY, None),
+        ({"Streak": 10}, Lane.BULK, None),
+        ({"Badges": 1}, Lane.LIVE, Lane.ROLLUP),
+        ({"Badges": 1}, Lane.ROLLUP, None),
+        ({"Badges": 1, "Streak": 10}, Lane.LIVE, Lane.ROLLUP),
+        ({"Badges": 1, "Streak": 10}, Lane.ROLLUP, None),
+        ({"Badges": 1, "XP": 4}, Lane.LIVE, None),
+    ],
+)
+def test_a_change_waits_as_long_as_its_most_urgent_field_may(
+    changed: dict[str, int], came_due_in: Lane, waits_in: Lane | None
+) -> None:
+    made = plan(PEOPLE, [row({**FIELDS, **changed})], [entry()], lane=came_due_in)
+    assert made.defer_to is waits_in
+    assert bool(made.planned) is (waits_in is None)
 
 
 def test_slow_fields_go_along_with_others() -> None:

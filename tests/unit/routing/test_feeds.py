@@ -55,7 +55,8 @@ def test_a_good_file() -> None:
     contacts, events = profile.feeds["contacts"], profile.feeds["events"]
     assert contacts.watch["links"].keys == ("parent_id", "student_id")
     assert (contacts.watch["users"].lane, contacts.watch["links"].lane) == (Lane.LIVE, Lane.ROLLUP)
-    assert contacts.slow_fields == {"Seen_At"}
+    assert contacts.lane_of(["Seen_At"]) is Lane.DAILY
+    assert contacts.lane_of(["Seen_At", "First_Name"]) is Lane.LIVE
     assert contacts.own_columns == {"user_id"}
     assert events.own_columns == {"row_id", "event_id", "user_id"}
     assert profile.dependents("contacts") == (events,)
@@ -139,7 +140,9 @@ def test_shipped_profiles(name: str) -> None:
     assert {feed.name for feed in profile.dependents("contacts")} == set(profile.feeds) - {"contacts"}
     assert ("badges_earned" in profile.feeds) == (name == "core")
     assert contacts.watch["parent_student_links"].keys == ("parent_user_id", "student_user_id")
-    assert contacts.slow_fields == {"Last_Active_At", "Current_Streak"}
+    assert contacts.lane_of(["Last_Active_At", "Current_Streak"]) is Lane.DAILY
+    assert contacts.lane_of(["Last_Active_At", "Total_XP"]) is Lane.ROLLUP
+    assert contacts.lane_of(["Total_XP", "Email"]) is Lane.LIVE
 
 
 @pytest.mark.parametrize("name", ["core", "2026"])
