@@ -15,6 +15,7 @@ from cdc.routing.feeds import Lane
 from cdc.state import control
 from cdc.state.claims import Claimed, ClaimRequest, Due, claim, next_due
 from cdc.state.control import Probe
+from cdc.waiting import wait_at_most
 
 _log = structlog.get_logger()
 _AFTER_TROUBLE_SECONDS = 1.0
@@ -159,13 +160,8 @@ class Pump:
         return InFlight(urgent=len(self._batches) - bulk, bulk=bulk)
 
     async def _sleep(self, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        try:
-            async with asyncio.timeout(min(seconds, self._line.options.idle_seconds)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+        if seconds > 0:
+            await wait_at_most(self._wake, min(seconds, self._line.options.idle_seconds))
 
 
 def _ordered(lanes: Collection[Lane]) -> tuple[Lane, ...]:

@@ -71,7 +71,8 @@ class Application:
         await self.write("insert into auth.users (id, email) values (%(id)s, %(email)s)", id=person, email=email)
         await self.write(
             "insert into public.users (id, first_name, last_name, display_name, email, date_of_birth) values"
-            " (%(id)s, %(first)s, %(last)s, %(first)s, %(email)s, (now() - make_interval(years => %(age)s, months => 6))::date)"
+            " (%(id)s, %(first)s, %(last)s, %(first)s, %(email)s,"
+            " (now() - make_interval(years => %(age)s, months => 6))::date)"
             " on conflict (id) do update set email = excluded.email",
             id=person,
             first=first,
@@ -109,7 +110,8 @@ class Application:
         for start in range(0, len(people), 40):
             await self.write(
                 "insert into public.users (id, first_name, last_name, date_of_birth)"
-                " select id, 'Pupil', 'No. ' || left(id::text, 4), (now() - make_interval(years => age, months => 6))::date"
+                " select id, 'Pupil', 'No. ' || left(id::text, 4),"
+                " (now() - make_interval(years => age, months => 6))::date"
                 " from unnest(%(ids)s::uuid[], %(ages)s::integer[]) as pupil (id, age)",
                 ids=people[start : start + 40],
                 ages=ages[start : start + 40],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cdc.errors import CdcError
 from cdc.routing.feeds import Profile
+from cdc.runtime.connections import open_connections
 from cdc.runtime.environment import Environment
-from cdc.runtime.pipeline import open_connections
 from sinks.errors import SinkError
 from sinks.zoho.connect import MODULES
 from sinks.zoho.provision import FieldSpec, create_fields

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import psycopg
+import structlog
 from psycopg import AsyncConnection, sql
 
 from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Profile
+from cdc.runtime.connections import Connections
+from cdc.state import control
 from cdc.state.truth import view_identifier
+from cdc.waiting import wait_at_most
 from sinks.base import Column, Misfit, Sink
+from sinks.errors import SinkError
+
+log = structlog.get_logger()
+
+_SCOPE: Final = "zoho"
+_PAUSE_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+async def wait_until_fit(
+    connections: Connections, profile: Profile, sinks: Mapping[str, Sink], stop: asyncio.Event
+) -> None:
+    """Return once the views are known to fit, or when `stop` is set. While the CRM can't be asked, the pause says why.
+
+    Raises:
+        ProfileError: if a view doesn't fit.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            async with connections.source.connection() as conn:
+                await fit_views(conn, profile, sinks)
+            if failures:
+                async with connections.state.connection() as conn:
+                    await control.lift_start_pause(conn, _SCOPE)
+        except SinkError as error:
+            pause = _PAUSE_SECONDS[min(failures, len(_PAUSE_SECONDS) - 1)]
+            failures += 1
+            log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
+            async with connections.state.connection() as conn:
+                await control.pause_at_start(conn, _SCOPE, pause, error.reason.name, error.detail)
+            await wait_at_most(stop, pause)
+        except psycopg.OperationalError as error:
+            log.warning("database_unavailable", error=type(error).__name__)
+            await wait_at_most(stop, _PAUSE_SECONDS[0])
+        else:
+            return
 
 
 async def fit_views(conn: AsyncConnection[Any], profile: Profile, sinks: Mapping[str, Sink]) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 
 from cdc.state.database import Pool
+from cdc.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -38,9 +39,7 @@ async def beat(state: Pool, worker_id: str, role: Literal["capture", "delivery"]
                 await conn.execute(_BEAT, values)
         except psycopg.OperationalError as error:
             log.warning("heartbeat_missed", error=type(error).__name__)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(BEAT_SECONDS):
-                await stop.wait()
+        await wait_at_most(stop, BEAT_SECONDS)
     with suppress(psycopg.OperationalError):
         async with state.connection() as conn:
             await conn.execute("delete from cdc.worker where id = %(id)s", values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -11,6 +10,7 @@ import structlog
 
 from cdc.settings import Settings
 from cdc.state.database import Pool
+from cdc.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -32,6 +32,4 @@ async def keep_house(state: Pool, settings: Settings, stop: asyncio.Event) -> No
                     await conn.execute(statement, {"journal": settings.cdc_journal_days * 86_400})
         except psycopg.OperationalError as error:
             log.warning("housekeeping_interrupted", error=type(error).__name__)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_EVERY_SECONDS):
-                await stop.wait()
+        await wait_at_most(stop, _EVERY_SECONDS)

@@ -11,9 +11,6 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import psycopg
@@ -26,8 +23,9 @@ from cdc.lsn import Lsn
 from cdc.repair.sweep import Sweep, mark_swept, sweep_feed
 from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
+from cdc.runtime.connections import Connections
 from cdc.runtime.environment import Environment, sink_specs
-from cdc.runtime.fit import fit_views
+from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.idle import is_settled
@@ -35,45 +33,15 @@ from cdc.settings import Settings
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
 from cdc.source.session import CaptureConfig
-from cdc.state.credits import CreditLedger
-from cdc.state.database import Pool, open_pool
-from cdc.state.envelope import Keyring
-from cdc.state.outbox import NOTIFY_SQL, make_due
-from cdc.state.tokens import StoredTokens
-from sinks.errors import SinkError
-from sinks.zoho.client import ZohoClient
-from sinks.zoho.connect import build_sinks, open_client
+from cdc.state.outbox import make_due
+from cdc.waiting import wait_at_most
+from sinks.zoho.connect import build_sinks
 from sinks.zoho.limits import daily_credits
 
 log = structlog.get_logger()
 
 _RESERVE: Final = 0.1  # of the credits, for people and other programs
-_FIT_PAUSE_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 _IDLE_LOOK_SECONDS: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """The pools and clients of one process."""
-
-    source: Pool
-    state: Pool
-    credits: CreditLedger
-    client: ZohoClient
-    hash_key: bytes
-
-
-@asynccontextmanager
-async def open_connections(environment: Environment) -> AsyncIterator[Connections]:
-    """Open what delivery and repair need, for the length of the block."""
-    keyring = Keyring.parse(environment.encryption_key)
-    async with (
-        open_pool(environment.source_dsn, purpose="views") as source,
-        open_pool(environment.state_dsn, purpose="state", size=8) as state,
-        CreditLedger(state) as ledger,
-        open_client(environment.zoho, StoredTokens(state, keyring), ledger) as client,
-    ):
-        yield Connections(source, state, ledger, client, keyring.derive("ledger"))
 
 
 class Pipeline:
@@ -162,46 +130,10 @@ class Pipeline:
             raise group.exceptions[0] from group.exceptions[0].__cause__
 
     async def _deliver(self, stop: asyncio.Event) -> None:
-        noted: SinkError | None = None
-        for attempt in range(1_000_000):
-            if stop.is_set():
-                return
-            try:
-                async with self._connections.source.connection() as conn:
-                    await fit_views(conn, self._profile, self._sinks)
-                if noted is not None:
-                    await self._end_pause(noted)
-                break
-            except SinkError as error:
-                pause = _FIT_PAUSE_SECONDS[min(attempt, len(_FIT_PAUSE_SECONDS) - 1)]
-                log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
-                await self._note_pause(error, pause)
-                noted = error
-                await _wait(stop, pause)
-        log.info("delivery_started", feeds=sorted(self._profile.feeds))
-        await self.worker.run(stop)
-
-    async def _note_pause(self, error: SinkError, seconds: float) -> None:
-        async with self._connections.state.connection() as conn:
-            await conn.execute(
-                """
-                insert into cdc.control as c (scope, paused_until, reason, detail, failures)
-                values ('zoho', now() + make_interval(secs => %s), %s, %s, 1)
-                on conflict (scope) do update set paused_until = excluded.paused_until, reason = excluded.reason,
-                    detail = excluded.detail, failures = c.failures + 1, updated_at = now()
-                where c.paused_until < 'infinity'
-                """,
-                [seconds, error.reason.name, error.detail],
-            )
-
-    async def _end_pause(self, error: SinkError) -> None:
-        """Take back what `_note_pause` wrote: the CRM has answered, and with nothing to send nobody would try it."""
-        async with self._connections.state.connection() as conn:
-            await conn.execute(
-                "delete from cdc.control where scope = 'zoho' and reason = %s and paused_until < 'infinity'",
-                [error.reason.name],
-            )
-            await conn.execute(NOTIFY_SQL)
+        await wait_until_fit(self._connections, self._profile, self._sinks, stop)
+        if not stop.is_set():
+            log.info("delivery_started", feeds=sorted(self._profile.feeds))
+            await self.worker.run(stop)
 
     async def _sweep_when_due(self, capture: Capture, stop: asyncio.Event) -> None:
         """Compare everything once the stream has begun anew: on the first start, and after a gap."""
@@ -217,7 +149,7 @@ class Pipeline:
                 log.info("swept", **{sweep.feed: sweep.marked for sweep in sweeps})
             except psycopg.OperationalError as error:
                 log.warning("sweep_interrupted", error=type(error).__name__)
-                await _wait(stop, 5)
+                await wait_at_most(stop, 5)
 
     async def sweep(self) -> list[Sweep]:
         """Compare all feeds now; what others need comes first."""
@@ -254,12 +186,6 @@ class Pipeline:
 async def _scalar(conn: AsyncConnection[Any], query: str) -> Any:
     row = await (await conn.execute(query)).fetchone()
     return None if row is None else row[0]
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
 
 
 async def _wait_either(first: asyncio.Event, second: asyncio.Event) -> None:

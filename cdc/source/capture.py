@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ from cdc.source.poll_session import PollSession
 from cdc.source.session import CaptureConfig
 from cdc.source.stream_session import StreamSession
 from cdc.state.capture import CaptureStore
+from cdc.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class Capture:
             retry=retry_if_exception_type(SourceUnavailable),
             wait=self._pause,
             before_sleep=self._note,
-            sleep=lambda seconds: _wait(stop, seconds),
+            sleep=lambda seconds: wait_at_most(stop, seconds),
             reraise=True,
         )
         await retrying(self._session, stop)
@@ -162,9 +163,3 @@ def _translate(error: psycopg.Error, slot: str) -> CdcError:
 
 def _cause(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from cdc.source.poll import SlotPoll
 from cdc.source.session import Session
+from cdc.waiting import wait_at_most
 
 
 class PollSession(Session):
@@ -30,7 +31,7 @@ class PollSession(Session):
                 if self.durable > before:
                     await poll.advance(self.durable)
                 else:
-                    await _wait(stop, config.poll_seconds)
+                    await wait_at_most(stop, config.poll_seconds)
             await self.store_idle_position(at_once=True)
             await poll.advance(self.durable)
 
@@ -45,9 +46,3 @@ class PollSession(Session):
         if self.collector.has_news:
             await self.store_group()
         self.collector.advance(poll.end_lsn)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

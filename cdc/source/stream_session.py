@@ -8,11 +8,11 @@ groups.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
 from cdc.source.session import Session
 from cdc.source.stream import STATUS_SECONDS, ReplicationStream
+from cdc.waiting import wait_at_most
 
 _FRAMES_A_TURN: Final = 1_000  # about 3 ms of work; then other tasks get their turn
 _RUSH_CHANGES: Final = 1_000  # a group of this size says that changes come faster than they are stored one by one
@@ -80,9 +80,7 @@ class StreamSession(Session):
         self._room.clear()
         self._full.set()
         while not self._room.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_SECONDS):
-                    await self._room.wait()
+            await wait_at_most(self._room, STATUS_SECONDS)
             if stream.quiet_seconds >= STATUS_SECONDS:
                 await stream.confirm(self.durable)
 
@@ -107,9 +105,7 @@ class StreamSession(Session):
         """Let a group grow while changes come fast: a key that comes again is marked once for each group."""
         self._full.clear()
         if not (self.is_full or self._stopping):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_GATHER_SECONDS):
-                    await self._full.wait()
+            await wait_at_most(self._full, _GATHER_SECONDS)
 
     async def _reply(self, stream: ReplicationStream) -> None:
         """Answer a keepalive, or say how far we are if that is due."""

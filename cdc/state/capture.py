@@ -51,9 +51,10 @@ select (select count(*) from moved) from notified
 # Keys of rows that were truncated away aren't in the stream; the ledger knows which were ever delivered.
 _TRUNCATED: LiteralString = """
 insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn)
-select distinct feed, key, 'live', now(), %(last_time)s::timestamptz, %(last_lsn)s::pg_lsn, %(last_lsn)s::pg_lsn
+select feed, key, 'live', now(), %(last_time)s::timestamptz, %(last_lsn)s::pg_lsn, %(last_lsn)s::pg_lsn
 from cdc.ledger where feed = any(%(truncated)s) and state <> 'withdrawn'
-order by feed, key
+group by feed, key
+order by feed collate "C", key collate "C"
 on conflict (feed, key) do update
 set due_at = least(o.due_at, excluded.due_at), generation = excluded.generation, last_lsn = excluded.last_lsn,
     parked_at = null, reason = null, detail = null

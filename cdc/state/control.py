@@ -127,6 +127,26 @@ async def probe_unused(conn: AsyncConnection[Any], probes: Sequence[Probe]) -> N
     await conn.execute(NOTIFY_SQL)
 
 
+async def pause_at_start(conn: AsyncConnection[Any], scope: str, seconds: float, reason: str, detail: str) -> None:
+    """Pause a scope that can't even be asked whether the views fit it; a person's pause stays as it is."""
+    await conn.execute(
+        """
+        insert into cdc.control as c (scope, paused_until, reason, detail, failures)
+        values (%s, now() + make_interval(secs => %s), %s, %s, 1)
+        on conflict (scope) do update set paused_until = excluded.paused_until, reason = excluded.reason,
+            detail = excluded.detail, failures = c.failures + 1, updated_at = now()
+        where c.paused_until < 'infinity'
+        """,
+        [scope, seconds, reason, detail],
+    )
+
+
+async def lift_start_pause(conn: AsyncConnection[Any], scope: str) -> None:
+    """Lift it once the scope has answered: with nothing to send, nobody would probe it."""
+    await conn.execute("delete from cdc.control where scope = %s and paused_until < 'infinity'", [scope])
+    await conn.execute(NOTIFY_SQL)
+
+
 async def hold(conn: AsyncConnection[Any], scope: str, detail: str, seconds: float | None = None) -> None:
     """Pause a scope on a person's word: for some seconds, or until they resume it."""
     await conn.execute(

@@ -22,6 +22,7 @@ _BOOKKEEPING: Final = (
     "create table if not exists cdc.migration "
     "(version integer primary key, name text not null, applied_at timestamptz not null default now())"
 )
+_WAIT_SECONDS: Final = 5.0  # for a free connection; a stop while the server is away waits no longer than this
 _LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('cdc.migrations', 0))"
 
 
@@ -123,6 +124,7 @@ async def open_pool(dsn: str, *, purpose: str, size: int = 4) -> AsyncIterator[P
         min_size=1,
         max_size=size,
         open=False,
+        timeout=_WAIT_SECONDS,
         configure=configure,
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "application_name": f"cdc {purpose}"},

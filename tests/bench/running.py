@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from cdc.runtime.connections import open_connections
 from cdc.runtime.environment import Environment
-from cdc.runtime.pipeline import Pipeline, open_connections
+from cdc.runtime.pipeline import Pipeline
 from cdc.settings import load_settings
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.server import start_simulator

@@ -1,0 +1,39 @@
+"""The pools and clients that one process works with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cdc.runtime.environment import Environment
+from cdc.state.credits import CreditLedger
+from cdc.state.database import Pool, open_pool
+from cdc.state.envelope import Keyring
+from cdc.state.tokens import StoredTokens
+from sinks.zoho.client import ZohoClient
+from sinks.zoho.connect import open_client
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The pools and clients of one process."""
+
+    source: Pool
+    state: Pool
+    credits: CreditLedger
+    client: ZohoClient
+    hash_key: bytes
+
+
+@asynccontextmanager
+async def open_connections(environment: Environment) -> AsyncIterator[Connections]:
+    """Open what delivery and repair need, for the length of the block."""
+    keyring = Keyring.parse(environment.encryption_key)
+    async with (
+        open_pool(environment.source_dsn, purpose="views") as source,
+        open_pool(environment.state_dsn, purpose="state", size=8) as state,
+        CreditLedger(state) as ledger,
+        open_client(environment.zoho, StoredTokens(state, keyring), ledger) as client,
+    ):
+        yield Connections(source, state, ledger, client, keyring.derive("ledger"))
