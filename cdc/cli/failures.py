@@ -21,6 +21,8 @@ from sinks.reasons import Reason
 
 app = typer.Typer(help="What is parked: list, show, retry, discard.", no_args_is_help=True, rich_markup_mode=None)
 
+_WIDE = 160
+
 FeedOption = Annotated[str | None, typer.Option("--feed", help="Only this feed.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only this reason.")]
 KeysArgument = Annotated[list[str] | None, typer.Argument(help="Keys; all that match the options if left out.")]
@@ -47,7 +49,9 @@ def list_(
         table.add_row(
             failure.feed, failure.key, failure.reason, failure.detail, failure.parked_at.isoformat(timespec="seconds")
         )
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, _WIDE)  # a key that is cut short can't be given to `show`
+    console.print(table)
 
 
 @app.command()
@@ -93,6 +97,8 @@ def discard(
 ) -> None:
     """Dismiss parked keys: they are not tried again until their data changes."""
     settings, _ = begin()
+    if not because.strip():
+        raise ConfigError("--because is empty", fix="say why; it is all that is left of the failure")
     count = asyncio.run(_discard(settings, _selection(keys, feed, reason), because))
     typer.echo(f"{count} dismissed")
 

@@ -9,6 +9,7 @@ import sys
 from contextlib import AsyncExitStack
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Console
 
@@ -17,16 +18,18 @@ from cdc.cli.start import EXIT_DEGRADED, begin, configured_source, run_until_sig
 from cdc.cli.wording import summary
 from cdc.connection import connect
 from cdc.embedded.story import Chapter, chapters, play
-from cdc.errors import ConfigError
+from cdc.errors import ConfigError, SourceUnavailable
 from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile
+from cdc.runtime.connections import Connections, open_connections
 from cdc.runtime.environment import Environment, prepare
-from cdc.runtime.pipeline import Connections, Pipeline, open_connections
+from cdc.runtime.pipeline import Pipeline
 from cdc.runtime.preparation import apply_plan, make_plan
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.status import read_status
 from cdc.settings import Settings
 from cdc.source.preflight import TransportName
+from cdc.state.database import pending_migrations
 
 # The demo's lanes: short enough to be watched, unless they are set.
 _DEMO_SECONDS = {"cdc_rollup_seconds": 5.0, "cdc_daily_seconds": 60.0}
@@ -62,6 +65,9 @@ def worker() -> None:
 
 async def _work(settings: Settings, profile: Profile, stop: asyncio.Event) -> int:
     async with prepare(settings, profile) as environment, open_connections(environment) as connections:
+        async with connections.state.connection() as conn:
+            if await pending_migrations(conn):
+                raise ConfigError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
         await Pipeline(environment, settings, profile, connections, transport=None).run(stop)
     return 0
 
@@ -87,7 +93,13 @@ class _Run:
             async with open_connections(environment) as connections:
                 pipeline = Pipeline(environment, self._settings, self._profile, connections, transport=transport)
                 await self._run(pipeline, environment, connections, stop)
-                report = await self._report(pipeline, connections)
+                try:
+                    report = await self._report(pipeline, connections)
+                except psycopg.OperationalError:
+                    raise SourceUnavailable(
+                        "the database is away, so there is no summary; nothing is lost",
+                        fix="start again once it is back",
+                    ) from None
         return self._conclude(report)
 
     async def _set_up(self, environment: Environment) -> TransportName:

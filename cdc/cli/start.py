@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from cdc.connection import connect
+from cdc.connection import connect, parse_dsn
 from cdc.errors import ConfigError, SourceUnavailable, StateError
 from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile, load_profile
@@ -47,6 +47,9 @@ def begin() -> tuple[Settings, Profile]:
         ConfigError: if a setting or the profile isn't as it must be; nothing has been connected to yet.
     """
     settings = begin_with_settings()
+    for dsn in (settings.database_url, settings.cdc_state_dsn):
+        if dsn is not None:
+            parse_dsn(dsn.get_secret_value())
     if settings.cdc_encryption_key is not None:
         Keyring.parse(settings.cdc_encryption_key.get_secret_value())
     return settings, load_profile(settings.cdc_profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -27,28 +28,41 @@ def status(
     """Show slot, outbox, credits, pauses and gaps. Exits with 3 when something is parked, paused or lost."""
     settings, _ = begin()
     try:
-        degraded = asyncio.run(_watch(settings) if watch else _once(settings, as_json=as_json))
+        degraded = asyncio.run(_watch(settings, as_json) if watch else _once(settings, as_json))
     except KeyboardInterrupt:
         return
     raise typer.Exit(EXIT_DEGRADED if degraded else 0)
 
 
-async def _once(settings: Settings, *, as_json: bool) -> bool:
+async def _once(settings: Settings, as_json: bool) -> bool:
     async with open_databases(settings) as (source, state):
         now = await read_status(source, state, settings.cdc_slot)
-    if as_json:
-        typer.echo(json.dumps(now.as_json(), indent=2))
-    else:
-        Console().print(render(now))
+    _print(now, as_json)
     return is_degraded(now)
 
 
-async def _watch(settings: Settings) -> bool:
-    async with open_databases(settings) as (source, state):
-        with Live(refresh_per_second=4) as live:
-            while True:
-                live.update(render(await read_status(source, state, settings.cdc_slot)))
-                await asyncio.sleep(_WATCH_SECONDS)
+async def _watch(settings: Settings, as_json: bool) -> bool:
+    """Redraw in place on a terminal; elsewhere print one picture, or one line of JSON, after another."""
+    console = Console()
+    live = Live(console=console, screen=True, auto_refresh=False)
+    async with open_databases(settings) as (source, state), AsyncExitStack() as stack:
+        in_place = console.is_terminal and not as_json
+        if in_place:
+            stack.enter_context(live)
+        while True:
+            now = await read_status(source, state, settings.cdc_slot)
+            if in_place:
+                live.update(render(now), refresh=True)
+            else:
+                _print(now, as_json, indent=None)
+            await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _print(now: Status, as_json: bool, indent: int | None = 2) -> None:
+    if as_json:
+        typer.echo(json.dumps(now.as_json(), indent=indent))
+    else:
+        Console().print(render(now))
 
 
 def is_degraded(status: Status) -> bool:

@@ -1,0 +1,189 @@
+"""`cdc run` at a terminal and under signals, with real pseudo-terminals and real servers that go away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cdc.embedded.postgres import EmbeddedPostgres
+from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, wait_until
+from tests.support.postgres import Database, fresh_database
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_HOME = "\x1b[H"
+
+
+@dataclass
+class Terminal:
+    """A process at a pseudo-terminal of 80 columns and 24 rows."""
+
+    process: subprocess.Popen[bytes]
+    controller: int
+    written: bytearray = field(default_factory=bytearray)
+
+    def read(self) -> str:
+        """Take what was written so far."""
+        while select.select([self.controller], [], [], 0)[0]:
+            try:
+                piece = os.read(self.controller, 65_536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            self.written += piece
+        return self.written.decode("utf-8", "replace")
+
+    def shows(self, words: str, within: float = 30.0) -> str:
+        return wait_until(lambda: words in _ESCAPES.sub("", self.read()) and self.read(), within, what=words)
+
+    def frames(self) -> list[list[str]]:
+        """The pictures that were drawn, as lines of text."""
+        return [_ESCAPES.sub("", frame).splitlines() for frame in self.read().split(_HOME)[1:]]
+
+    def wait(self, within: float = 30.0) -> int:
+        deadline = time.monotonic() + within
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.read()[-2000:]
+            self.read()
+            time.sleep(0.05)
+        return self.process.returncode
+
+
+@contextmanager
+def at_terminal(cdc: Cdc, *arguments: str) -> Iterator[Terminal]:
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cdc.folder), "TERM": "xterm-256color", **cdc.environment}
+    process = subprocess.Popen(
+        [cdc.program, *arguments], stdin=terminal, stdout=terminal, stderr=terminal,
+        cwd=cdc.folder, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        yield Terminal(process, controller)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(controller)
+
+
+def test_the_live_view_tells_the_story_and_ctrl_c_ends_it_with_a_summary(cdc: Cdc) -> None:
+    with at_terminal(cdc, "run", "--demo") as terminal:
+        terminal.shows("A teenager registers")
+        for words in (
+            "changes captured", "keys marked dirty", "credits spent", "one call per change", "slot lag",
+            "commit to CRM, p50", "operations", "created", "contacts", "CRM page http://127.0.0.1:", "30 new contacts",
+        ):  # fmt: skip
+            terminal.shows(words)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+        frames, text = terminal.frames(), _ESCAPES.sub("", terminal.read())
+
+    assert "row changes captured" in text
+    assert "credits spent" in text
+    assert "Traceback" not in text
+    assert '"event"' not in text, "log lines don't write across the view"
+    assert len(frames) > 3
+    for frame in frames[:-1]:
+        assert len(frame) <= 24, frame
+        assert all(len(line) <= 80 for line in frame), frame
+
+
+def test_what_goes_wrong_is_shown_in_the_view(configured: Cdc, crm: Crm) -> None:
+    crm.fault(action="revoke_token")
+    with at_terminal(configured, "run") as terminal:
+        terminal.shows("delivery to zoho is paused, TOKEN_INVALID")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 0
+        text = _ESCAPES.sub("", terminal.read())
+    assert "ZOHO_REFRESH_TOKEN" in text
+    assert "crm_unavailable" in text, "warnings are written out once the view is closed"
+
+
+def test_an_asked_for_log_replaces_the_view(configured: Cdc) -> None:
+    with at_terminal(configured.using(CDC_LOG="json"), "run") as terminal:
+        terminal.shows('"event": "swept"')
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+        assert _HOME not in terminal.read()
+
+
+def test_interrupted_during_the_backfill_it_drains_and_loses_nothing(
+    configured: Cdc, source: Database, crm: Crm
+) -> None:
+    crm.fault(action="delay", kind="upsert", seconds=1, times=1)
+    with configured.running("run") as run:
+        wait_until(lambda: crm.calls(kind="upsert"), what="the first call is under way")
+        result = run.stop()
+    assert result.code == 0, result.err
+    assert "row changes captured" in result.err
+    assert source.execute("select count(*) from cdc.outbox where claimed_until > now()")[0][0] == 0
+
+    assert configured("run", "--until-idle").code == 0
+    contacts = [contact["External_ID"] for contact in crm.records("Contacts")]
+    assert len(contacts) == len(set(contacts)) == source.execute("select count(*) from cdc.contacts")[0][0]
+
+
+def test_a_server_that_restarts_is_found_again(cdc: Cdc, crm: Crm) -> None:
+    with EmbeddedPostgres.start() as server, fresh_database(server.dsn) as source:
+        source.apply_profile("core", sample=True)
+        source.execute("drop schema cdc cascade")
+        command = cdc.using(crm.environment, DATABASE_URL=source.dsn, CDC_ENCRYPTION_KEY=ENCRYPTION_KEY)
+        with command.running("run") as run:
+            run.says('"event": "swept"')
+            server.halt(immediate=True)
+            run.says("capture_interrupted")
+            server.resume()
+            run.says("capture_started", times=2)
+            source.execute("update public.users set first_name = 'Zora' where id in (select user_id from cdc.contacts)")
+            wait_until(
+                lambda: (
+                    all(contact["First_Name"] == "Zora" for contact in crm.records("Contacts"))
+                    and len(crm.records("Contacts")) == source.execute("select count(*) from cdc.contacts")[0][0]
+                ),
+                60,
+                what="everybody is Zora",
+            )
+            result = run.stop()
+    assert result.code == 0, result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_server_that_is_gone_at_the_end_does_not_hold_the_stop_up(cdc: Cdc, crm: Crm) -> None:
+    with EmbeddedPostgres.start() as server, fresh_database(server.dsn) as source:
+        source.apply_profile("core")
+        source.execute("drop schema cdc cascade")
+        command = cdc.using(crm.environment, DATABASE_URL=source.dsn, CDC_ENCRYPTION_KEY=ENCRYPTION_KEY)
+        with command.running("run") as run:
+            run.says('"event": "swept"')
+            server.halt(immediate=True)
+            run.says("capture_interrupted")
+            result = run.stop(within=40)
+        server.resume()
+    assert "Traceback" not in result.err
+    assert result.code == 1
+    assert "nothing is lost" in result.err
+
+
+def test_a_view_that_breaks_while_running_does_not_end_the_process(configured: Cdc, source: Database) -> None:
+    assert configured("setup").code == 0
+    source.execute("update cdc.position set swept_at = null")
+    source.execute(
+        "create or replace function cdc.role_label(value text) returns text language sql return (1 / 0)::text"
+    )
+    with configured.running("run") as run:
+        wait_until(lambda: configured("status").code == 3, what="something is shown to be wrong")
+        result = run.stop()
+    assert "Traceback" not in result.err, result.err
