@@ -9,7 +9,7 @@ from typing import TypeVar
 from cdc.routing.feeds import Lane
 from sinks.base import Action
 
-URGENCY: tuple[Lane, ...] = (Lane.LIVE, Lane.ROLLUP, Lane.DAILY, Lane.BULK)
+URGENCY: tuple[Lane, ...] = tuple(Lane)
 """Lanes, most urgent first."""
 
 T = TypeVar("T")

@@ -84,9 +84,6 @@ class Plan:
     refresh: tuple[Refresh, ...] = ()
 
 
-_PATIENCE = {Lane.LIVE: 0, Lane.ROLLUP: 1, Lane.DAILY: 2, Lane.BULK: 3}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What planning one key needs to know.
@@ -221,7 +218,7 @@ def _plan_update(
 
 def _waits(lane: Lane, came_due_in: Lane) -> bool:
     """Tell whether a change may wait longer than its key did. What a sweep finds has waited long enough."""
-    return _PATIENCE[lane] > _PATIENCE[came_due_in]
+    return lane.patience > came_due_in.patience
 
 
 def _plan_gone(feed: Feed, entry: LedgerEntry, plan: _Draft) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from cdc.errors import DecodeError
 from cdc.lsn import Lsn
-from cdc.routing.feeds import Lane
+from cdc.routing.groups import Dirty, Group, Progress
 from cdc.routing.router import Route
 from cdc.wire.journal import JournalRelation, begin_entry, tag
 from cdc.wire.messages import Message, Origin, Relation, Truncate, Type
@@ -32,67 +32,6 @@ _DELETE: Final = ord("D")
 _NEW: Final = ord("N")
 _OLD_MARKERS: Final = frozenset(b"KO")
 _ALL: Final = 1 << 62  # more changes than a transaction can have
-_URGENCY: Final = {Lane.LIVE: 0, Lane.ROLLUP: 1, Lane.DAILY: 2, Lane.BULK: 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the stream is captured.
-
-    Attributes:
-        lsn: end of the last transaction that is captured whole.
-        open_lsn: commit LSN of a transaction captured in part, or None.
-        open_changes: how many of its row changes are captured.
-        commit_time: of the newest captured transaction, microseconds since 2000; None if there was none.
-    """
-
-    lsn: Lsn
-    open_lsn: Lsn | None = None
-    open_changes: int = 0
-    commit_time: int | None = None
-
-
-@dataclass(slots=True)
-class Dirty:
-    """A key that may be out of date: how urgently, and the commit LSNs of its oldest and newest change."""
-
-    lane: Lane
-    first_lsn: int
-    last_lsn: int
-
-    def join(self, lane: Lane, first: int, last: int) -> None:
-        """Note further changes of the same key: the more urgent lane, the wider span."""
-        if lane is not self.lane and _URGENCY[lane] < _URGENCY[self.lane]:
-            self.lane = lane
-        if first < self.first_lsn:
-            self.first_lsn = first
-        if last > self.last_lsn:
-            self.last_lsn = last
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What one state transaction makes durable.
-
-    Attributes:
-        dirty: by feed and key.
-        truncated: feeds of which every known key is dirty.
-        entries: parts of the journal body.
-        relations: the tables that the entries name, by number.
-        changes: how many row changes.
-        transactions: commit LSN -> commit time (microseconds since 2000), in commit order.
-        xids: the same transactions' ids, 32 bits each.
-        progress: the position once this is durable.
-    """
-
-    dirty: Mapping[tuple[str, str], Dirty]
-    truncated: frozenset[str]
-    entries: list[bytes]
-    relations: Mapping[int, JournalRelation]
-    changes: int
-    transactions: Mapping[int, int]
-    xids: list[int]
-    progress: Progress
 
 
 @dataclass(slots=True, eq=False)

@@ -29,8 +29,16 @@ class Lane(StrEnum):
 
     LIVE = "live"  # leaves at once
     ROLLUP = "rollup"  # gathers for some minutes
-    BULK = "bulk"  # backfill and repair: what the others leave
     DAILY = "daily"  # only fields that may wait a day differ
+    BULK = "bulk"  # backfill and repair: what the others leave
+
+    @property
+    def patience(self) -> int:
+        """0 for the most urgent lane, and so on."""
+        return _PATIENCE[self]
+
+
+_PATIENCE = {lane: n for n, lane in enumerate(Lane)}
 
 
 class _Strict(BaseModel):

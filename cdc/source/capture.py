@@ -20,7 +20,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from cdc.connection import connect, is_transient
 from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable
 from cdc.lsn import ZERO, Lsn
-from cdc.routing.collector import Collector, Group
+from cdc.routing.collector import Collector
+from cdc.routing.groups import Group
 from cdc.source.continuity import join_up
 from cdc.source.poll_session import PollSession
 from cdc.source.session import CaptureConfig

@@ -13,7 +13,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from cdc.errors import SlotLost
-from cdc.routing.collector import Progress
+from cdc.routing.groups import Progress
 from cdc.source.setup import slot_start
 from cdc.source.slots import Checkpoint, find_gap, read_current_lsn, read_identity, read_slot
 from cdc.state.capture import CaptureStore

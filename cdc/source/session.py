@@ -9,8 +9,9 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from cdc.lsn import Lsn
-from cdc.routing.collector import Collector, Group
+from cdc.routing.collector import Collector
 from cdc.routing.feeds import Lane
+from cdc.routing.groups import Group
 from cdc.routing.router import Route
 from cdc.source.preflight import TransportName
 from cdc.source.visibility import wait_until_visible

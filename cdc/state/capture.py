@@ -21,8 +21,8 @@ from psycopg import AsyncConnection
 from cdc.connection import connect, is_transient
 from cdc.errors import CdcError, SlotInUse, SourceUnavailable, StateError
 from cdc.lsn import Lsn
-from cdc.routing.collector import Group, Progress
 from cdc.routing.feeds import Lane
+from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.outbox import MARK_SQL, NOTIFY_SQL, Mark, mark_params
 from cdc.wire.journal import compress

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from cdc.errors import DecodeError
 from cdc.lsn import Lsn
-from cdc.routing.collector import Collector, Group, Progress
+from cdc.routing.collector import Collector
 from cdc.routing.feeds import Lane
+from cdc.routing.groups import Group, Progress
 from cdc.routing.router import Route, Target
 from cdc.wire.journal import JournalEntry, JournalRelation, compress, read_body
 from cdc.wire.messages import Begin, Column, Commit, Delete, Insert, Origin, PgMessage, Relation, Truncate, Type, Update

@@ -6,8 +6,9 @@ import pytest
 
 from cdc.errors import DecodeError, ProfileError
 from cdc.lsn import Lsn
-from cdc.routing.collector import Collector, Progress
+from cdc.routing.collector import Collector
 from cdc.routing.feeds import Lane
+from cdc.routing.groups import Progress
 from cdc.routing.router import Route, Target
 from cdc.wire.journal import compress, read_body
 from cdc.wire.messages import (
