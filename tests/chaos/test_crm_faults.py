@@ -36,7 +36,7 @@ _FAULTS: list[dict[str, Any]] = [
 async def test_random_faults_leave_no_trace(make_site: MakeSite, transport: str, seed: int) -> None:
     site = await make_site(transport)
     workload = Workload(site.database, seed)
-    await site.crm.break_with(*({**rule, "seed": seed + n} for n, rule in enumerate(_FAULTS)))
+    await site.crm.break_with(*({**rule, "seed": workload.seed + n} for n, rule in enumerate(_FAULTS)))
     running = await site.start("run")
     await running.until_said("delivery_started")
 

@@ -42,8 +42,8 @@ async def test_a_pipeline_that_is_killed_again_and_again(
 ) -> None:
     site = await make_site(transport)
     workload = Workload(site.database, seed)
-    chance = random.Random(seed)  # a repeatable chance, no secret
-    await site.crm.break_with({**_SLOW_CRM, "seed": seed})
+    chance = random.Random(workload.seed)  # a repeatable chance, no secret
+    await site.crm.break_with({**_SLOW_CRM, "seed": workload.seed})
     torn = 0
 
     async with workload.running(pause=0.05):
@@ -61,8 +61,8 @@ async def test_workers_that_are_killed_beside_each_other(make_site: MakeSite) ->
     seed = 13
     site = await make_site()
     workload = Workload(site.database, seed)
-    chance = random.Random(seed)  # a repeatable chance, no secret
-    await site.crm.break_with({**_SLOW_CRM, "seed": seed})
+    chance = random.Random(workload.seed)  # a repeatable chance, no secret
+    await site.crm.break_with({**_SLOW_CRM, "seed": workload.seed})
     running = await site.start("run")
     await running.until_said("delivery_started")
 

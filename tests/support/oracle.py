@@ -32,11 +32,13 @@ class Chronicle:
         shown: event ids that were ever committed, with the person's id. They may be in the CRM, once each.
         undone: event ids and marks of display names that were rolled back. They may never have been there.
         kept_home: ids of people who were outside the gate all the time.
+        seed: of the workload, to be told with a failure.
     """
 
     shown: dict[str, str] = field(default_factory=dict)
     undone: set[str] = field(default_factory=set)
     kept_home: set[str] = field(default_factory=set)
+    seed: int | None = None
 
 
 async def verify(site: Site, chronicle: Chronicle) -> None:
@@ -56,7 +58,9 @@ async def verify(site: Site, chronicle: Chronicle) -> None:
         *_capture(site),
     ]
     more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    assert not problems, "the CRM is not what it must be:\n" + "\n".join(problems[:_SHOWN]) + more
+    assert not problems, (
+        f"the CRM is not what it must be (seed {chronicle.seed}):\n" + "\n".join(problems[:_SHOWN]) + more
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ and the pipeline interleave.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,14 +30,14 @@ class Workload:
 
     Args:
         database: with the tables of profile `core`, and nobody in them.
-        seed: what is done depends on it alone.
+        seed: what is done depends on it alone. CDC_TEST_SEED, a number, is added to it: for hunting with other seeds.
         writers: connections.
         departures: how often somebody may leave the gate, in all.
     """
 
     def __init__(self, database: Database, seed: int, *, writers: int = 3, departures: int = 30) -> None:
-        self.chronicle = Chronicle()
-        self.seed = seed
+        self.seed = seed + int(os.environ.get("CDC_TEST_SEED", "0"))
+        self.chronicle = Chronicle(seed=self.seed)
         self._database = database
         self._writers = writers
         self._departures = departures // writers
