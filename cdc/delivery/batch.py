@@ -144,7 +144,7 @@ class Batch:
         return settled
 
     def _marks(self, concluded: Conclusion, orphans: Sequence[tuple[str, str]]) -> list[Mark]:
-        """Ring for what hangs on records that came or went, and for parents that the sink has lost."""
+        """Ring for what hangs on records that came, went or were away, and for parents that the sink has lost."""
         at = self.claimed.at
         lanes = {claim.key: claim.lane for claim in self.claimed.claims}
         marks: dict[tuple[str, str], Mark] = {}
@@ -152,7 +152,7 @@ class Batch:
             lane = lanes.get(record_id, Lane.LIVE)  # the children of a backfilled contact are backfill too
             for feed, key in self.prepared.children.get(record_id, ()):
                 marks[feed, key] = Mark(feed=feed, key=key, lane=lane, dirty_at=at)
-        for feed, key in orphans:
+        for feed, key in (*self.prepared.overlooked, *orphans):
             marks[feed, key] = Mark(feed=feed, key=key, lane=Lane.LIVE, dirty_at=at)
         if self.line.feed.needs is not None:
             for key in concluded.lost_parents:

@@ -36,11 +36,13 @@ class Prepared:
         cases: by key.
         reserved: log lines of the withdrawals, by record id.
         children: (feed, key) of the view rows that hang on each record that is to be created.
+        overlooked: (feed, key) of view rows that hang on the others, and that nobody has sent or will look at.
     """
 
     cases: dict[str, Case]
     reserved: Mapping[str, UUID] = field(default_factory=dict)
     children: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    overlooked: list[tuple[str, str]] = field(default_factory=list)
 
     def planned(self, action: Action) -> Iterator[tuple[Case, Planned]]:
         """Give the operations of one kind that nothing holds back."""
@@ -65,8 +67,9 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
     """
     prepared = Prepared(await _plan(line, claimed))
     await _ask_breaker(line, prepared)
-    await _mark_sending(line, prepared)
+    created = await _mark_sending(line, prepared)
     await _mark_doubtful(line, prepared)
+    await _find_children(line, prepared, created)
     return prepared
 
 
@@ -156,11 +159,11 @@ async def _ask_breaker(line: Line, prepared: Prepared) -> None:
     prepared.reserved = reserved or {}
 
 
-async def _mark_sending(line: Line, prepared: Prepared) -> None:
-    """Write creates down before they are sent, and find the rows that will hang on them."""
+async def _mark_sending(line: Line, prepared: Prepared) -> frozenset[str]:
+    """Write creates down before they are sent. Returns the record ids that may be sent."""
     creates = list(prepared.planned(Action.CREATE))
     if not creates:
-        return
+        return frozenset()
     intents = [Intent(record_id=p.operation.record_id, key=p.key, parent_id=p.parent_id) for _, p in creates]
     async with line.state.connection() as state:
         allowed = await ledger.mark_sending(state, line.feed.name, line.feed.needs, intents)
@@ -169,11 +172,36 @@ async def _mark_sending(line: Line, prepared: Prepared) -> None:
         if record_id not in allowed:
             current = prepared.cases[case.claim.key]
             prepared.cases[case.claim.key] = replace(current, unsent=current.unsent | {record_id})
-    if line.children and allowed:
-        async with line.source.connection() as source:
-            for child in line.children:
-                for parent_id, key in await child.children(source, allowed):
+    return allowed
+
+
+async def _find_children(line: Line, prepared: Prepared, created: Collection[str]) -> None:
+    """Find the view rows that hang on records that are to be created, and those that were overlooked.
+
+    A row is overlooked when its key came up while its parent had left the view, and the parent was back before anybody
+    withdrew it: then nothing about the parent differs. What lets a record out and in changes in the lane `live`.
+    """
+    known = {
+        entry.record_id
+        for case in prepared.cases.values()
+        if case.claim.lane is Lane.LIVE
+        for entry in case.claim.entries
+        if entry.standing is Standing.SENT
+    }
+    if not line.children or not (known or created):
+        return
+    doubtful: dict[str, dict[str, str]] = {}
+    async with line.source.connection() as source:
+        for child in line.children:
+            for parent_id, key, record_id in await child.children(source, {*known, *created}):
+                if parent_id in created:
                     prepared.children.setdefault(parent_id, []).append((child.feed.name, key))
+                else:
+                    doubtful.setdefault(child.feed.name, {})[record_id] = key
+    if doubtful:
+        async with line.state.connection() as state:
+            for feed, keys in doubtful.items():
+                prepared.overlooked += [(feed, key) for key in await ledger.overlooked_keys(state, feed, keys)]
 
 
 async def _mark_doubtful(line: Line, prepared: Prepared) -> None:

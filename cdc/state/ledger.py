@@ -117,6 +117,31 @@ async def dependent_keys(
     return await cursor.fetchall()
 
 
+_OVERLOOKED_SQL: LiteralString = """
+select distinct w.key
+from unnest(%(record_ids)s::text[], %(keys)s::text[]) as w (record_id, key)
+where not exists (
+        select from cdc.ledger g where g.feed = %(feed)s and g.record_id = w.record_id and g.state = 'sent')
+    and not exists (
+        select from cdc.outbox o
+        where o.feed = %(feed)s and o.key = w.key and (o.claimed_until is null or o.claimed_until <= now()))
+"""
+
+
+async def overlooked_keys(conn: AsyncConnection[Any], feed: str, keys: Mapping[str, str]) -> list[str]:
+    """Give the keys of records that the sink doesn't hold and that nobody is going to look at.
+
+    A key that is claimed may have been read before the record was there, so it counts as overlooked.
+
+    Args:
+        conn: any state connection.
+        feed: whose records.
+        keys: by record id.
+    """
+    cursor = await conn.execute(_OVERLOOKED_SQL, {"feed": feed, "record_ids": list(keys), "keys": list(keys.values())})
+    return [row[0] for row in await cursor.fetchall()]
+
+
 # The share lock makes this wait for a withdrawal of the parent that is being recorded, and the withdrawal for this:
 # either the withdrawal sees the entry and orphans it, or the entry isn't made.
 _SENDING_SQL: LiteralString = """

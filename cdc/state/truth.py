@@ -118,8 +118,8 @@ class Truth:
         cursor = await conn.execute(self._present, {"keys": possible})
         return frozenset(row[0] for row in await cursor.fetchall())
 
-    async def children(self, conn: AsyncConnection[Any], parent_ids: Collection[str]) -> list[tuple[str, str]]:
-        """Give (parent id, key) of the rows that hang on some parents; none for a feed that needs no parent."""
+    async def children(self, conn: AsyncConnection[Any], parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
+        """Give (parent id, key, record id) of the rows that hang on some parents; none for a feed that needs none."""
         if self._children is None or not parent_ids:
             return []
         cursor = await conn.execute(self._children, {"parent_ids": list(parent_ids)})
@@ -164,10 +164,12 @@ def _children_sql(feed: Feed, types: Mapping[str, str]) -> sql.Composed | None:
     if feed.parent is None:
         return None
     return sql.SQL(
-        "select distinct {parent_text}, {key} from {view} as v where v.{parent} = any(%(parent_ids)s::{type}[])"
+        "select distinct {parent_text}, {key}, {record}"
+        " from {view} as v where v.{parent} = any(%(parent_ids)s::{type}[])"
     ).format(
         parent_text=_column(feed.parent),
         key=_column(feed.key),
+        record=_column(feed.once or feed.key),
         view=view_identifier(feed),
         parent=sql.Identifier(feed.parent),
         type=sql.SQL(_type_name(types[feed.parent])),

@@ -308,7 +308,7 @@ class TestTruth:
         await app.execute("insert into awards values (7, 1, 'T'), (8, 2, 'T')")
         conn = await connect()
         truth = await Truth.open(conn, app.profile.feeds["awards"])
-        assert await truth.children(conn, ["1", "3"]) == [("1", "7")]
+        assert await truth.children(conn, ["1", "3"]) == [("1", "7", "award-7")]
 
     @pytest.mark.parametrize(("change", "says"), [("drop view v_people", "does not exist"), ("", "lacks nokey")])
     async def test_a_view_that_does_not_serve_is_named(
