@@ -68,7 +68,8 @@ def _print(now: Status, as_json: bool, indent: int | None = 2) -> None:
 def is_degraded(status: Status) -> bool:
     """True when a person should look."""
     lost = status.slot is None or status.slot.wal_status == "lost"
-    return bool(status.parked or status.pauses or lost or any(gap.repaired_at is None for gap in status.gaps))
+    out_of_step = status.is_unswept or any(gap.repaired_at is None for gap in status.gaps)
+    return bool(status.parked or status.pauses or lost or out_of_step)
 
 
 def render(status: Status) -> RenderableType:
@@ -114,6 +115,8 @@ def _notes(status: Status) -> list[Text]:
         for gap in status.gaps
         if gap.repaired_at is None
     ]
+    if status.is_unswept:
+        lines.append(Text("sweep     views and ledger have yet to be compared since the slot began", style="yellow"))
     if status.parked:
         lines.append(Text(f"parked    {status.parked}: see `cdc failures list`", style="red"))
     return lines

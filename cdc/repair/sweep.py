@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
+from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane
 from cdc.state.outbox import Mark, mark
 from cdc.state.truth import row_hash_sql, view_identifier
+from sinks.reasons import Reason
 
 _FETCH: Final = 5_000
 _MARK: Final = 2_000
@@ -78,6 +81,9 @@ async def sweep_feed(
         hash_key: the key of the ledger's row hashes.
         forced: mark every record, and have it sent even if it is equal.
         dry_run: only count.
+
+    Raises:
+        ProfileError: if the view can't be read; nothing is marked then.
     """
     found = Sweep(feed.name)
     since = datetime.now(UTC)
@@ -129,10 +135,17 @@ async def _view_rows(conn: AsyncConnection[Any], feed: Feed, hash_key: bytes) ->
         view=view_identifier(feed),
     )
     async with conn.cursor("cdc_sweep_view") as cursor:
-        await cursor.execute(query, {"hash_key": hash_key})
-        while rows := await cursor.fetchmany(_FETCH):
-            for record_id, key, row_hash in rows:
-                yield _Row(record_id, key, row_hash)
+        try:
+            await cursor.execute(query, {"hash_key": hash_key})
+            while rows := await cursor.fetchmany(_FETCH):
+                for record_id, key, row_hash in rows:
+                    yield _Row(record_id, key, row_hash)
+        except (psycopg.DataError, psycopg.ProgrammingError) as error:
+            # The server's words may hold a row's value.
+            raise ProfileError(
+                f"feed {feed.name}: view {feed.view} can't be read: {type(error).__name__}",
+                fix=Reason.VIEW_UNREADABLE.hint,
+            ) from None
 
 
 async def _ledger_rows(conn: AsyncConnection[Any], feed: Feed) -> AsyncIterator[_Row]:

@@ -35,24 +35,30 @@ async def wait_until_fit(
     """
     failures = 0
     while not stop.is_set():
+        pause = _PAUSE_SECONDS[min(failures, len(_PAUSE_SECONDS) - 1)]
         try:
-            async with connections.source.connection() as conn:
-                await fit_views(conn, profile, sinks)
-            if failures:
-                async with connections.state.connection() as conn:
-                    await control.lift_start_pause(conn, _SCOPE)
-        except SinkError as error:
-            pause = _PAUSE_SECONDS[min(failures, len(_PAUSE_SECONDS) - 1)]
-            failures += 1
-            log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
+            refusal = await _ask(connections, profile, sinks)
             async with connections.state.connection() as conn:
-                await control.pause_at_start(conn, _SCOPE, pause, error.reason.name, error.detail)
-            await wait_at_most(stop, pause)
+                if refusal is None:
+                    if failures:
+                        await control.lift_start_pause(conn, _SCOPE)
+                    return
+                await control.pause_at_start(conn, _SCOPE, pause, refusal.reason.name, refusal.detail)
+            failures += 1
         except psycopg.OperationalError as error:
             log.warning("database_unavailable", error=type(error).__name__)
-            await wait_at_most(stop, _PAUSE_SECONDS[0])
-        else:
-            return
+        await wait_at_most(stop, pause)
+
+
+async def _ask(connections: Connections, profile: Profile, sinks: Mapping[str, Sink]) -> SinkError | None:
+    """Hold the views against the CRM; gives why it couldn't be asked, if so."""
+    try:
+        async with connections.source.connection() as conn:
+            await fit_views(conn, profile, sinks)
+    except SinkError as error:
+        log.warning("crm_unavailable", reason=error.reason.name, hint=error.reason.hint, detail=error.detail)
+        return error
+    return None
 
 
 async def fit_views(conn: AsyncConnection[Any], profile: Profile, sinks: Mapping[str, Sink]) -> None:
@@ -101,4 +107,9 @@ async def _values(conn: AsyncConnection[Any], feed: Feed, column: str) -> frozen
     query = sql.SQL("select distinct v.{column}::text from {view} as v where v.{column} is not null").format(
         column=sql.Identifier(column), view=view_identifier(feed)
     )
-    return frozenset(row[0] for row in await (await conn.execute(query)).fetchall())
+    try:
+        return frozenset(row[0] for row in await (await conn.execute(query)).fetchall())
+    except psycopg.DataError as error:
+        # One row that makes the view fail is no reason to stop the others; delivery finds it by itself.
+        log.warning("picklist_unchecked", feed=feed.name, column=column, error=type(error).__name__)
+        return None

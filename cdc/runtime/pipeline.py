@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 
 from cdc.delivery.options import DeliveryOptions, times_within
 from cdc.delivery.worker import Worker
+from cdc.errors import ProfileError
 from cdc.lsn import Lsn
 from cdc.repair.sweep import Sweep, mark_swept, sweep_feed
 from cdc.routing.feeds import Lane, Profile
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 
 _RESERVE: Final = 0.1  # of the credits, for people and other programs
 _IDLE_LOOK_SECONDS: Final = 0.05
+_SWEEP_AGAIN_SECONDS: Final = 5.0
 
 
 class Pipeline:
@@ -149,7 +151,10 @@ class Pipeline:
                 log.info("swept", **{sweep.feed: sweep.marked for sweep in sweeps})
             except psycopg.OperationalError as error:
                 log.warning("sweep_interrupted", error=type(error).__name__)
-                await wait_at_most(stop, 5)
+                await wait_at_most(stop, _SWEEP_AGAIN_SECONDS)
+            except ProfileError as error:
+                log.warning("sweep_failed", error=error.message, hint=error.fix)
+                await wait_at_most(stop, _SWEEP_AGAIN_SECONDS)
 
     async def sweep(self) -> list[Sweep]:
         """Compare all feeds now; what others need comes first."""

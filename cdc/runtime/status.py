@@ -70,6 +70,11 @@ class Status:
         return None if self.slot is None else self.slot.lag_bytes
 
     @property
+    def is_unswept(self) -> bool:
+        """True when the slot is read and a comparison of everything is still owed."""
+        return self.position is not None and self.swept_at is None
+
+    @property
     def parked(self) -> int:
         """Keys that failed for good."""
         return sum(count.parked for count in self.outbox)

@@ -177,13 +177,19 @@ def test_a_server_that_is_gone_at_the_end_does_not_hold_the_stop_up(cdc: Cdc, cr
     assert "nothing is lost" in result.err
 
 
-def test_a_view_that_breaks_while_running_does_not_end_the_process(configured: Cdc, source: Database) -> None:
+def test_a_view_that_fails_for_its_rows_does_not_end_the_process(configured: Cdc, source: Database) -> None:
     assert configured("setup").code == 0
-    source.execute("update cdc.position set swept_at = null")
     source.execute(
-        "create or replace function cdc.role_label(value text) returns text language sql return (1 / 0)::text"
+        "create or replace function cdc.role_label(role text) returns text language sql return (1 / length(''))::text"
     )
     with configured.running("run") as run:
-        wait_until(lambda: configured("status").code == 3, what="something is shown to be wrong")
+        run.says("sweep_failed")
+        lsn = source.execute("select lsn from cdc.position")[0][0]
+        source.execute("update public.users set first_name = 'Zora'")
+        wait_until(lambda: source.execute("select lsn > %s from cdc.position", [lsn])[0][0], what="capture goes on")
+        assert configured("status").code == 3
         result = run.stop()
+    assert result.code == 0, result.err
     assert "Traceback" not in result.err, result.err
+    swept = configured("sweep")
+    swept.refused(2, "feed contacts", "cdc.contacts", "can't be read", "DivisionByZero")
