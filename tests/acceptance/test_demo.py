@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 
 from tests.acceptance.processes import Cdc
@@ -44,23 +40,3 @@ def test_demo_delivers_what_the_story_says(cdc: Cdc) -> None:
     assert report["tasks"] == events["quest_completions"] - withdrawn["quest_completions"]
     assert report["notes"] == events["badges_earned"] - withdrawn["badges_earned"]
     assert report["changes_captured"] > 300
-
-
-@pytest.fixture
-def open_folder() -> Path:
-    """A folder that every account may enter; pytest's own are closed to others."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="cdc-acceptance-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_demo_runs_for_an_ordinary_account(open_folder: Path) -> None:
-    account = "nobody" if os.geteuid() == 0 else None
-
-    result = Cdc(open_folder, account=account)("run", "--demo", "--until-idle", "--json")
-
-    assert result.code == 0, result.err
-    assert result.json["parked"] == 0
