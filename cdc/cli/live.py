@@ -74,7 +74,8 @@ class Picture:
             parts.append(Panel(self._story(), title=title, title_align="left", border_style="cyan"))
         if self.report is not None:
             parts += [self._numbers(self.report), Text(), operations_table(self.report), *_pauses(self.report)]
-        parts += [Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in self.notices]
+        room = 1 if self.report is not None and self.report.pauses else _NOTICES_SHOWN
+        parts += [Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in self.notices[-room:]]
         return Group(*parts)
 
     def _header(self) -> Table:
@@ -192,6 +193,6 @@ class LiveView:
         while True:
             with suppress(psycopg.OperationalError):  # the log tells of it
                 await self._read(self._picture)
-            self._picture.notices = self._notices.lines[-_NOTICES_SHOWN:]
+            self._picture.notices = self._notices.lines
             self._live.refresh()
             await asyncio.sleep(_REFRESH_SECONDS)
