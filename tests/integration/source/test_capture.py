@@ -12,6 +12,7 @@ from cdc.lsn import Lsn
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
 from tests.support.capture import Entry, Source
+from tests.support.waiting import until
 
 BIG = 200_000  # characters: well over what fits into a page, so that it is TOASTed
 
@@ -159,7 +160,7 @@ async def test_copy_of_many_rows_in_groups(source: Source, transport: TransportN
                 copy.write_row((number, f"owner {number % 50}", "x"))
         await source.drained("marker")
         # A stream ends a group where it is full, a peek with the portion that fills it.
-        assert capture.stats.groups >= 3
+        await until(lambda: capture.stats.groups >= 3, what="the last group to be counted")
     assert source.entries() == [("I", "items", (f"owner {n % 50}", str(n))) for n in range(rows)]
     assert len(source.outbox()) == rows + 50
 
