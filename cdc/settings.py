@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     cdc_daily_seconds: Seconds = Field(
         default=86_400, description="Length of the `daily` lane's window; a day ends at midnight UTC."
     )
+    cdc_sweep_hours: Annotated[float, Field(ge=0)] = Field(
+        default=24, description="Everything is compared at the end of each window of so many hours (UTC); 0 for never."
+    )
     cdc_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=0.5, description="Pause between two reads of an idle slot (`poll`)."
     )

@@ -10,7 +10,7 @@ import typer
 
 from cdc.cli.start import begin, open_databases
 from cdc.errors import ConfigError
-from cdc.repair.sweep import Sweep, sweep_feed
+from cdc.repair.sweep import Sweep, sweep_all, sweep_feed
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
 from cdc.state.envelope import Keyring
@@ -48,5 +48,6 @@ async def _sweep(settings: Settings, profile: Profile, feed: str | None, *, dry_
     async with open_databases(settings) as (source, state):
         key = settings.cdc_encryption_key
         hash_key = Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
-        feeds = [profile.feeds[feed]] if feed else sorted(profile.feeds.values(), key=lambda f: f.needs is not None)
-        return [await sweep_feed(source, state, f, hash_key, dry_run=dry_run, forced=forced) for f in feeds]
+        if feed is None:
+            return await sweep_all(source, state, profile, hash_key, dry_run=dry_run, forced=forced)
+        return [await sweep_feed(source, state, profile.feeds[feed], hash_key, dry_run=dry_run, forced=forced)]

@@ -8,7 +8,7 @@ databases.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from cdc.errors import ProfileError
-from cdc.routing.feeds import Feed, Lane
+from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.outbox import Mark, mark
 from cdc.state.truth import row_hash_sql, view_identifier
 from sinks.reasons import Reason
@@ -68,18 +68,21 @@ async def sweep_feed(
     hash_key: bytes,
     *,
     forced: bool = False,
+    with_parked: bool = False,
     dry_run: bool = False,
 ) -> Sweep:
     """Compare one feed's view with the ledger and mark what differs, in the lane `bulk`.
 
-    A parked key stays parked: it failed on the data that it still has. `forced` marks those as well.
+    A parked key stays parked: it failed on the data that it still has.
 
     Args:
         source: a connection to the source, in UTC, outside any transaction.
         state: another connection, to the state, outside any transaction.
         feed: whose view it is.
         hash_key: the key of the ledger's row hashes.
-        forced: mark every record, and have it sent even if it is equal.
+        forced: mark every record, and have it sent even if it is equal; parked ones too.
+        with_parked: mark parked keys that differ as well, since their data may have changed unheard. What the breaker
+            holds stays held.
         dry_run: only count.
 
     Raises:
@@ -87,7 +90,7 @@ async def sweep_feed(
     """
     found = Sweep(feed.name)
     since = datetime.now(UTC)
-    parked = frozenset() if forced else await _parked_keys(state, feed)
+    parked = frozenset() if forced else await _parked_keys(state, feed, held_only=with_parked)
     async with source.transaction(), state.transaction():
         async for truth, entry in _side_by_side(_view_rows(source, feed, hash_key), _ledger_rows(state, feed)):
             found.compared += 1
@@ -122,8 +125,11 @@ def _differs(found: Sweep, feed: Feed, truth: _Row | None, entry: _Row | None) -
     return changed
 
 
-async def _parked_keys(conn: AsyncConnection[Any], feed: Feed) -> frozenset[str]:
-    cursor = await conn.execute("select key from cdc.outbox where feed = %s and parked_at is not null", [feed.name])
+async def _parked_keys(conn: AsyncConnection[Any], feed: Feed, *, held_only: bool) -> frozenset[str]:
+    cursor = await conn.execute(
+        "select key from cdc.outbox where feed = %s and parked_at is not null and (not %s or reason = %s)",
+        [feed.name, held_only, Reason.HELD_BY_BREAKER.name],
+    )
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
@@ -152,10 +158,10 @@ async def _ledger_rows(conn: AsyncConnection[Any], feed: Feed) -> AsyncIterator[
     async with conn.cursor("cdc_sweep_ledger") as cursor:
         await cursor.execute(
             """
-            select record_id collate "C", key, row_hash, state = 'sent' from cdc.ledger
-            where feed = %s and state <> 'withdrawn' order by 1
+            select record_id collate "C", key, row_hash, state = 'sent' and (parent_id is not null or not %s)
+            from cdc.ledger where feed = %s and state <> 'withdrawn' order by 1
             """,
-            [feed.name],
+            [feed.needs is not None, feed.name],  # a record whose parent is gone is owed another one
         )
         while rows := await cursor.fetchmany(_FETCH):
             for record_id, key, row_hash, settled in rows:
@@ -179,12 +185,41 @@ async def _side_by_side(
             a, b = await anext(left, None), await anext(right, None)
 
 
-async def mark_swept(conn: AsyncConnection[Any], slot: str) -> None:
-    """Note that everything was compared since the slot began; closes its gaps."""
-    await conn.execute("update cdc.gap set repaired_at = now() where slot = %s and repaired_at is null", [slot])
-    await conn.execute("update cdc.position set swept_at = now() where slot = %s", [slot])
+async def sweep_all(
+    source: AsyncConnection[Any],
+    state: AsyncConnection[Any],
+    profile: Profile,
+    hash_key: bytes,
+    *,
+    forced: bool = False,
+    with_parked: bool = False,
+    dry_run: bool = False,
+) -> list[Sweep]:
+    """Sweep every feed of a profile, as `sweep_feed` does; what others need comes first."""
+    options = {"forced": forced, "with_parked": with_parked, "dry_run": dry_run}
+    feeds = sorted(profile.feeds.values(), key=lambda feed: feed.needs is not None)
+    return [await sweep_feed(source, state, feed, hash_key, **options) for feed in feeds]
 
 
-def total(sweeps: Iterable[Sweep]) -> int:
-    """How many records differ in all."""
-    return sum(sweep.marked for sweep in sweeps)
+async def begin_sweep(conn: AsyncConnection[Any], slot: str) -> int:
+    """Give the newest gap that a sweep beginning now will cover; 0 if there is none."""
+    row = await (await conn.execute("select coalesce(max(id), 0) from cdc.gap where slot = %s", [slot])).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+async def mark_swept(conn: AsyncConnection[Any], slot: str, last_gap: int) -> None:
+    """Note that everything was compared since the slot began.
+
+    Args:
+        conn: to the state.
+        slot: its name.
+        last_gap: as `begin_sweep` gave it. A gap that came up during the sweep stays open, and the slot unswept.
+    """
+    await conn.execute(
+        "update cdc.gap set repaired_at = now() where slot = %s and id <= %s and repaired_at is null", [slot, last_gap]
+    )
+    await conn.execute(
+        "update cdc.position set swept_at = now() where slot = %(slot)s and not exists "
+        "(select from cdc.gap where slot = %(slot)s and repaired_at is null)",
+        {"slot": slot},
+    )

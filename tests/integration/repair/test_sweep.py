@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from cdc.errors import ProfileError
-from cdc.repair.sweep import Sweep, mark_swept, sweep_feed
+from cdc.repair.sweep import Sweep, begin_sweep, mark_swept, sweep_feed
 from cdc.routing.feeds import Feed, load_profile
 from tests.conftest import Connect
 from tests.support.postgres import Database
@@ -127,8 +127,57 @@ async def test_a_sweep_closes_the_gaps_of_its_slot(database: Database, connect: 
     database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'x', '0/1'), ('other', 'x', '0/1')")
     database.execute("insert into cdc.position (slot, system_id, timeline, lsn) values ('ours', '1', 1, '0/1')")
 
-    await mark_swept(await connect(), "ours")
+    await mark_swept(await connect(), "ours", last_gap=1_000)
 
     open_gaps = database.execute("select slot from cdc.gap where repaired_at is null")
     assert open_gaps == [("other",)]
     assert database.execute("select swept_at is not null from cdc.position")[0][0]
+
+
+async def test_a_gap_that_comes_up_during_a_sweep_stays_open(database: Database, connect: Connect) -> None:
+    database.apply_state()
+    database.execute("insert into cdc.position (slot, system_id, timeline, lsn) values ('ours', '1', 1, '0/1')")
+    database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'before', '0/1')")
+    state = await connect()
+    last_gap = await begin_sweep(state, "ours")
+    database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'meanwhile', '0/2')")
+
+    await mark_swept(state, "ours", last_gap)
+
+    assert database.execute("select cause from cdc.gap where repaired_at is null") == [("meanwhile",)]
+    assert database.execute("select swept_at is null from cdc.position")[0][0]
+
+
+async def test_parked_keys_are_tried_again_only_if_their_data_may_have_changed_unheard(
+    database: Database, sweep: Sweeping
+) -> None:
+    keys = [row[0] for row in database.execute("select user_id::text from cdc.contacts order by 1 limit 2")]
+    for key, reason in zip(keys, ("FIELD_TOO_LONG", "HELD_BY_BREAKER"), strict=True):
+        database.execute(
+            "insert into cdc.outbox (feed, key, lane, due_at, dirty_at, parked_at, reason) "
+            "values ('contacts', %s, 'live', now(), now(), now(), %s)",
+            [key, reason],
+        )
+
+    def parked() -> list[tuple[str]]:
+        return database.execute("select key from cdc.outbox where parked_at is not null order by key")
+
+    await sweep()
+    assert parked() == [(keys[0],), (keys[1],)]
+    await sweep(with_parked=True)
+    assert parked() == [(keys[1],)]
+
+
+async def test_an_event_without_its_parent_is_owed_another_one(
+    database: Database, connect: Connect, sweep: Sweeping
+) -> None:
+    events = load_profile("core").feeds["quest_completions"]
+    database.execute(
+        "insert into cdc.ledger (feed, record_id, key, parent_id, crm_id, state) "
+        "select 'quest_completions', event_id, enrolment_id, user_id, 'crm', 'sent' from cdc.quest_completions"
+    )
+    database.execute("update cdc.ledger set parent_id = null where record_id = (select min(record_id) from cdc.ledger)")
+
+    found = await sweep_feed(await connect(), await connect(), events, KEY)
+
+    assert (found.missing, found.changed, found.gone) == (0, 1, 0)
