@@ -189,10 +189,24 @@ def _lasting_by_text(text: str) -> tuple[str, str] | None:
     return None
 
 
+WAITABLE: Final = (psycopg.OperationalError, errors.ReadOnlySqlTransaction, errors.IdleInTransactionSessionTimeout)
+"""What the database says for a while: it is away, or it takes no writes, as Supabase's do when their disk is full or a
+standby is being promoted. No statement and no row is at fault. https://supabase.com/docs/guides/platform/database-size
+"""
+
+
 def is_transient(error: psycopg.Error) -> bool:
-    """True for a lost connection, a server that stops or starts, and a deadlock: worth another try."""
+    """True for a lost connection, a server that stops or starts or takes no writes, and a deadlock: try again."""
     if isinstance(
-        error, (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.DeadlockDetected)
+        error,
+        (
+            errors.AdminShutdown,
+            errors.CrashShutdown,
+            errors.CannotConnectNow,
+            errors.DeadlockDetected,
+            errors.ReadOnlySqlTransaction,
+            errors.IdleInTransactionSessionTimeout,
+        ),
     ):
         return True
     return isinstance(error, psycopg.OperationalError) and (

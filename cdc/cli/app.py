@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import psycopg
 import typer
 from rich.console import Console
 
@@ -33,5 +34,34 @@ def main() -> None:
     try:
         app()
     except CdcError as error:
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"cdc: {error}")
+        _say(f"cdc: {error}")
         sys.exit(error.exit_code)
+    except psycopg.Error as error:
+        _say(_unexpected(error))
+        sys.exit(1)
+    except ExceptionGroup as group:
+        found = _database_errors(group)
+        if not found:
+            raise
+        for each in found:
+            _say(_unexpected(each))
+        sys.exit(1)
+
+
+def _database_errors(group: ExceptionGroup[Exception]) -> list[psycopg.Error]:
+    found: list[psycopg.Error] = []
+    for error in group.exceptions:
+        if isinstance(error, psycopg.Error):
+            found.append(error)
+        elif isinstance(error, ExceptionGroup):
+            found += _database_errors(error)
+    return found
+
+
+def _unexpected(error: psycopg.Error) -> str:
+    """Give kind and code alone: the server's own words, and a traceback with them, may hold a row's values."""
+    return f"cdc: the database refused a statement: {type(error).__name__}, SQLSTATE {error.sqlstate}"
+
+
+def _say(words: str) -> None:
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(words)

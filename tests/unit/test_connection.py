@@ -98,6 +98,8 @@ def test_a_dsn_without_parts_still_gives_a_sentence() -> None:
         (errors.TooManyConnections(), True),
         (errors.ConnectionFailure(), True),
         (errors.DeadlockDetected(), True),
+        (errors.ReadOnlySqlTransaction(), True),
+        (errors.IdleInTransactionSessionTimeout(), True),
         (errors.UniqueViolation(), False),
         (errors.UndefinedTable(), False),
         (psycopg.ProgrammingError("no"), False),
