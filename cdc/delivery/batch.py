@@ -12,11 +12,11 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from cdc.connection import WAITABLE
 from cdc.delivery.batching import into_calls
 from cdc.delivery.calls import Answers, call
 from cdc.delivery.conclude import Case, Conclusion, Context, conclude
@@ -58,13 +58,11 @@ class Batch:
     release_seconds: float = 0.0
 
     async def process(self) -> None:
-        """Carry the batch through. When cancelled, what is known by then is recorded before it ends."""
+        """Carry the batch through. However it ends, what is known by then is recorded, and the rest given back."""
         try:
             await self._deliver()
-        except asyncio.CancelledError:
+        finally:
             await _to_the_end(self._finish())
-            raise
-        await _to_the_end(self._finish())
 
     async def _deliver(self) -> None:
         try:
@@ -74,7 +72,7 @@ class Batch:
                 await self._call()
         except SinkError as error:
             self.answers.failure = error
-        except psycopg.OperationalError as error:
+        except WAITABLE as error:
             self.release_seconds = _AFTER_TROUBLE_SECONDS
             _log.warning("batch_broken_off", feed=self.line.feed.name, error=type(error).__name__, code=error.sqlstate)
 
@@ -98,14 +96,14 @@ class Batch:
         """Record everything; tried again while the lease lasts, since a lost answer costs a look-up later."""
         concluded = self._conclude()
         record = AsyncRetrying(
-            retry=retry_if_exception_type(psycopg.OperationalError),
+            retry=retry_if_exception_type(WAITABLE),
             wait=wait_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(max(0.0, self._seconds_left())),
             reraise=True,
         )
         try:
             settled: bool = await record(self._record, concluded)
-        except psycopg.OperationalError as error:
+        except WAITABLE as error:
             _log.error("batch_not_recorded", feed=self.line.feed.name, error=type(error).__name__, code=error.sqlstate)
             return
         self._report(concluded, settled=settled)

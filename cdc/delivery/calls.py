@@ -51,9 +51,6 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
         answers.calls += 1
         try:
             outcomes = await _one_call(sink, piece, seconds)
-        except asyncio.CancelledError:
-            answers.doubtful.update(o.record_id for o in piece)
-            raise
         except SinkError as error:
             if error.maybe_applied:
                 answers.doubtful.update(o.record_id for o in piece)
@@ -70,6 +67,9 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
                 suspects[piece[0].record_id] = error
                 if len(suspects) >= _HOPELESS and not answered:
                     break
+        except BaseException:
+            answers.doubtful.update(o.record_id for o in piece)
+            raise
         else:
             answered = True
             answers.outcomes |= {outcome.record_id: outcome for outcome in outcomes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdc.delivery.options import DeliveryOptions
 from cdc.delivery.stats import Stats
@@ -30,6 +30,7 @@ class Line:
         clock: seconds that never go back.
         chance: from 0 to 1, for jitter.
         fitted: the sink has agreed to the view's columns.
+        unreadable: child feeds whose view has failed; said once.
     """
 
     feed: Feed
@@ -44,6 +45,7 @@ class Line:
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
     fitted: bool = False
+    unreadable: set[str] = field(default_factory=set)
 
     @property
     def family(self) -> str:

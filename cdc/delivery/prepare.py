@@ -11,19 +11,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
+import psycopg
 import structlog
 
+from cdc.connection import WAITABLE
 from cdc.delivery.conclude import Case
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Known, Plan, Planned, plan_key
-from cdc.delivery.reading import Reading, read_truth
+from cdc.delivery.reading import Reading, read_truth, view_error_code
 from cdc.routing.feeds import Lane
 from cdc.state import ledger, synclog
 from cdc.state.claims import Claim, Claimed
 from cdc.state.ledger import Intent
 from cdc.state.outbox import Mark, mark, marked_keys
 from cdc.state.records import LedgerEntry, Standing
+from cdc.state.truth import Truth
 from sinks.base import Action
+from sinks.errors import SinkError
+from sinks.reasons import Reason
 
 _log = structlog.get_logger()
 
@@ -62,7 +67,7 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
     """Make a claimed batch ready.
 
     Raises:
-        SinkError: VIEW_UNREADABLE, if the feed's view can't be read.
+        SinkError: VIEW_UNREADABLE, if the feed's view, or that of the feed it needs, can't be read.
         psycopg.OperationalError: if a database can't be reached.
     """
     prepared = Prepared(await _plan(line, claimed))
@@ -119,8 +124,7 @@ async def _ring_for(
     """
     if line.parent is None:
         return frozenset()
-    async with line.source.connection() as source:
-        coming = await line.parent.present(source, missing)
+    coming = await _present(line, line.parent, missing)
     idle = {p for p in coming if p not in parents or parents[p].standing is not Standing.SENDING}
     if idle:
         feed = line.parent.feed.name
@@ -128,6 +132,18 @@ async def _ring_for(
             unknown = sorted(idle - await marked_keys(state, feed, idle))
             await mark(state, [Mark(feed=feed, key=key, lane=Lane.LIVE, dirty_at=claimed.at) for key in unknown])
     return coming
+
+
+async def _present(line: Line, parent: Truth, keys: Collection[str]) -> frozenset[str]:
+    """Tell which keys are in the parent's view. Without it nobody knows what to wait for: the feed is paused."""
+    async with line.source.connection() as source:
+        try:
+            return await parent.present(source, keys)
+        except WAITABLE:
+            raise
+        except psycopg.Error as error:
+            words = f"view of {parent.feed.name}: {view_error_code(error)}"
+            raise SinkError(Reason.VIEW_UNREADABLE, words) from None
 
 
 async def _ask_breaker(line: Line, prepared: Prepared) -> None:
@@ -191,17 +207,34 @@ async def _find_children(line: Line, prepared: Prepared, created: Collection[str
     if not line.children or not (known or created):
         return
     doubtful: dict[str, dict[str, str]] = {}
-    async with line.source.connection() as source:
-        for child in line.children:
-            for parent_id, key, record_id in await child.children(source, {*known, *created}):
-                if parent_id in created:
-                    prepared.children.setdefault(parent_id, []).append((child.feed.name, key))
-                else:
-                    doubtful.setdefault(child.feed.name, {})[record_id] = key
+    for child in line.children:
+        for parent_id, key, record_id in await _children(line, child, {*known, *created}):
+            if parent_id in created:
+                prepared.children.setdefault(parent_id, []).append((child.feed.name, key))
+            else:
+                doubtful.setdefault(child.feed.name, {})[record_id] = key
     if doubtful:
         async with line.state.connection() as state:
             for feed, keys in doubtful.items():
                 prepared.overlooked += [(feed, key) for key in await ledger.overlooked_keys(state, feed, keys)]
+
+
+async def _children(line: Line, child: Truth, parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
+    """Give (parent id, key, record id) of a child feed's rows.
+
+    A child's view that fails, as a whole or at one row, is no fault of the parents, and they go. The child's own keys
+    meet the same failure and tell of it; what isn't found here is left to the sweep.
+    """
+    async with line.source.connection() as source:
+        try:
+            return await child.children(source, parent_ids)
+        except WAITABLE:
+            raise
+        except psycopg.Error as error:
+            if child.feed.name not in line.unreadable:
+                line.unreadable.add(child.feed.name)
+                _log.warning("children_unreadable", feed=child.feed.name, error=view_error_code(error))
+            return []
 
 
 async def _mark_doubtful(line: Line, prepared: Prepared) -> None:

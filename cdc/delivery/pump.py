@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-import psycopg
 import structlog
 
+from cdc.connection import WAITABLE
 from cdc.delivery.batch import Batch
 from cdc.delivery.batching import URGENCY, InFlight, Limits, Take, bulk_take, urgent_take
 from cdc.delivery.line import Line
@@ -64,7 +64,7 @@ class Pump:
             self._wake.clear()
             try:
                 seconds = await self._turn()
-            except psycopg.OperationalError as error:
+            except WAITABLE as error:
                 _log.warning("outbox_unreachable", feed=self._line.feed.name, error=type(error).__name__)
                 seconds = _AFTER_TROUBLE_SECONDS
             await self._sleep(seconds)

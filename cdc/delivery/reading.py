@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
+from cdc.connection import WAITABLE
 from cdc.state.records import ViewRow
 from cdc.state.truth import Truth
 from sinks.base import Refused
@@ -41,10 +42,10 @@ async def read_truth(conn: AsyncConnection[Any], truth: Truth, keys: Collection[
     """
     try:
         return Reading(rows=await truth.read(conn, keys, hash_key))
-    except psycopg.OperationalError:
+    except WAITABLE:
         raise
     except psycopg.ProgrammingError as error:
-        raise SinkError(Reason.VIEW_UNREADABLE, _code(error)) from None
+        raise SinkError(Reason.VIEW_UNREADABLE, view_error_code(error)) from None
     except psycopg.Error as error:
         if len(keys) == 1:
             return Reading(refused={key: _refused(key, error) for key in keys})
@@ -58,19 +59,21 @@ async def _read_singly(conn: AsyncConnection[Any], truth: Truth, keys: Collectio
         try:
             reading.rows.update(await truth.read(conn, [key], hash_key))
             fine = True
-        except psycopg.OperationalError:
+        except WAITABLE:
             raise
         except psycopg.Error as error:
             reading.refused[key] = _refused(key, error)
             if not fine and len(reading.refused) >= _HOPELESS:
-                raise SinkError(Reason.VIEW_UNREADABLE, _code(error)) from None
+                raise SinkError(Reason.VIEW_UNREADABLE, view_error_code(error)) from None
     return reading
 
 
 def _refused(key: str, error: psycopg.Error) -> Refused:
-    return Refused(record_id=key, reason=Reason.WRONG_TYPE, detail=f"the view fails at this row: {_code(error)}")
+    return Refused(
+        record_id=key, reason=Reason.WRONG_TYPE, detail=f"the view fails at this row: {view_error_code(error)}"
+    )
 
 
-def _code(error: psycopg.Error) -> str:
+def view_error_code(error: psycopg.Error) -> str:
     """Give code and kind. The server's own words may quote a value."""
     return f"SQLSTATE {error.sqlstate} {type(error).__name__}"

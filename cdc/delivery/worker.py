@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-import psycopg
 import structlog
 
+from cdc.connection import WAITABLE
 from cdc.delivery.budget import LANE_SHARE, lanes_within
 from cdc.delivery.line import Line
 from cdc.delivery.options import DeliveryOptions
@@ -149,9 +149,9 @@ class Worker:
                         async for _ in state.notifies():
                             self._wake_all()
                     finally:
-                        with suppress(psycopg.OperationalError):
+                        with suppress(*WAITABLE):
                             await state.execute("unlisten *")
-            except psycopg.OperationalError as error:
+            except WAITABLE as error:
                 _log.warning("outbox_not_heard", error=type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
 

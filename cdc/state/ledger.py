@@ -160,6 +160,7 @@ order by i.record_id collate "C"
 on conflict (feed, record_id) do update set
     key = excluded.key, parent_id = excluded.parent_id, state = 'sending',
     row_hash = null, field_hashes = '{}'
+where g.state <> 'sent'
 returning g.record_id
 """
 
@@ -170,7 +171,8 @@ async def mark_sending(
     """Write down that these creates are about to go out; one statement, a transaction of its own.
 
     Returns:
-        The record ids that may be sent. Those whose parent isn't with the sink any longer are not among them.
+        The record ids that may be sent. Those whose parent isn't with the sink any longer are not among them, nor those
+        that somebody else has sent since they were planned.
     """
     cursor = await conn.execute(
         _SENDING_SQL,

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import structlog
 
 from cdc.routing.feeds import Lane
 from cdc.state import control, failures
@@ -137,6 +138,74 @@ async def test_a_view_that_can_not_be_read_pauses_its_feed_only(app: App) -> Non
         await app.ring("people", 1)
         [pause] = await until(lambda: _pauses(app))
     assert (pause.scope, pause.reason) == ("people", "VIEW_UNREADABLE")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "drop view v_awards",
+        "create or replace view v_awards as select id, 'award-' || id as event_id,"
+        ' (person + 2147483647)::int as person, title as "Title" from awards',
+    ],
+)
+async def test_a_child_s_view_that_fails_holds_up_no_parent(app: App, spoil: str) -> None:
+    await app.execute("insert into awards values (7, 1, 'Title')")
+    worker = app.worker()
+    async with app.working(worker):
+        await until(lambda: worker._pumps, what="the worker has looked at its views")
+        await app.execute(spoil)
+        await app.add_person(1)
+        await until(lambda: _empty(app, "people"))
+    assert set(app.people.fields()) == {"1"}
+
+
+async def test_a_parent_s_view_that_fails_pauses_the_feed_that_waits(app: App) -> None:
+    worker = app.worker()
+    async with app.working(worker):
+        await until(lambda: worker._pumps, what="the worker has looked at its views")
+        await app.execute("alter view v_people rename to v_gone")
+        await app.add_award(7, person=1)
+        [pause] = await until(lambda: _pauses(app))
+    assert (pause.scope, pause.reason) == ("awards", "VIEW_UNREADABLE")
+    assert (await app.outbox("awards"))["7"]["claimed_by"] is None
+
+
+async def test_a_batch_that_ends_by_surprise_gives_its_keys_back(app: App) -> None:
+    class Surprise(Exception):
+        pass
+
+    def surprise(_: object) -> Reason | None:
+        raise Surprise
+
+    app.people.refuse = surprise
+    await app.add_person(1)
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(app.worker().run(asyncio.Event()), 10)
+    assert (await app.outbox("people"))["1"]["claimed_by"] is None
+    assert (await app.ledger("people"))["1"]["state"] == "sending"
+
+
+async def test_a_database_that_takes_no_writes_for_a_while_is_waited_out(app: App) -> None:
+    await app.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$begin raise exception using errcode = 'read_only_sql_transaction'; end$$"
+    )
+    hang = asyncio.Event()
+    app.people.faults = [Fault(hang=hang)]
+    async with app.working():
+        await app.add_person(1)
+        await asyncio.wait_for(app.people.started.wait(), 5)
+        await app.execute("create trigger refuse before update or delete on cdc.outbox execute function refuse()")
+        hang.set()
+        with structlog.testing.capture_logs() as logs:
+            await app.execute(
+                "insert into cdc.outbox (feed, key, lane, due_at, dirty_at)"
+                " values ('people', '2', 'live', now(), now())"
+            )
+            await until(lambda: any(line["event"] == "outbox_unreachable" for line in logs), what="a claim is refused")
+        await app.execute("drop trigger refuse on cdc.outbox")
+        await until(lambda: _empty(app, "people"))
+    assert len(app.people.calls) == 1
 
 
 async def test_columns_that_the_sink_does_not_take_pause_the_feed_before_anything_is_sent(app: App) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cdc.errors import ProfileError
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
-from cdc.state import claims, control, failures, outbox, synclog
+from cdc.state import claims, control, failures, ledger, outbox, synclog
 from cdc.state.claims import Claim, Claimed, ClaimRequest
 from cdc.state.failures import Selection
 from cdc.state.ledger import LedgerChange
@@ -333,3 +333,13 @@ async def test_counts_put_every_key_into_one_state(app: App, connect: Connect) -
     assert found["people", Lane.DAILY].deferred == 1
     assert live.oldest is not None
     assert NOW - timedelta(minutes=1) < live.oldest
+
+
+async def test_a_record_that_somebody_else_has_sent_may_not_be_created_again(app: App, connect: Connect) -> None:
+    conn = await connect()
+    await app.execute(
+        "insert into cdc.ledger (feed, record_id, key, crm_id, state) values ('people', '1', '1', 'c', 'sent')"
+    )
+    intents = [ledger.Intent(record_id=record_id, key=record_id, parent_id=None) for record_id in ("1", "2")]
+    assert await ledger.mark_sending(conn, "people", None, intents) == {"2"}
+    assert {i: e["state"] for i, e in (await app.ledger("people")).items()} == {"1": "sent", "2": "sending"}

@@ -98,3 +98,16 @@ async def test_a_cancelled_call_leaves_its_records_in_doubt() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert answers.doubtful == {"0", "1"}
+
+
+async def test_any_other_end_of_a_call_leaves_its_records_in_doubt() -> None:
+    class Surprise(Exception):
+        pass
+
+    def surprise(_: Operation) -> Reason | None:
+        raise Surprise
+
+    answers = Answers()
+    with pytest.raises(Surprise):
+        await call(MemorySink(refuse=surprise), creates(2), answers, 5)
+    assert set(answers.doubtful) == {"0", "1"}
