@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cdc.errors import ProfileError
@@ -48,13 +48,6 @@ class Route:
                 fix="run `cdc setup` to bring the publication in line with feeds.toml",
             )
         return tuple(published[column] for column in self.columns)
-
-    def keys(self, values: Sequence[str | None]) -> Iterable[tuple[Target, str]]:
-        """Give the key of each target; a NULL is no key."""
-        for target in self.targets:
-            key = values[target.position]
-            if key is not None:
-                yield target, key
 
 
 def build_routes(profile: Profile) -> Mapping[str, Route]:

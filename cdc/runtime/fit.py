@@ -45,7 +45,7 @@ async def wait_until_fit(
                     return
                 await control.pause_at_start(conn, _SCOPE, pause, refusal.reason.name, refusal.detail)
             failures += 1
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             log.warning("database_unavailable", error=type(error).__name__)
         await wait_at_most(stop, pause)
 

@@ -37,9 +37,9 @@ async def beat(state: Pool, worker_id: str, role: Literal["capture", "delivery"]
         try:
             async with state.connection() as conn:
                 await conn.execute(_BEAT, values)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:  # a read-only or stopped database comes back
             log.warning("heartbeat_missed", error=type(error).__name__)
         await wait_at_most(stop, BEAT_SECONDS)
-    with suppress(psycopg.OperationalError):
+    with suppress(psycopg.Error):
         async with state.connection() as conn:
             await conn.execute("delete from cdc.worker where id = %(id)s", values)

@@ -30,6 +30,6 @@ async def keep_house(state: Pool, settings: Settings, stop: asyncio.Event) -> No
             async with state.connection() as conn:
                 for statement in _RETENTION:
                     await conn.execute(statement, {"journal": settings.cdc_journal_days * 86_400})
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:  # a read-only or stopped database comes back
             log.warning("housekeeping_interrupted", error=type(error).__name__)
         await wait_at_most(stop, _EVERY_SECONDS)

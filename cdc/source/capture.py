@@ -59,8 +59,7 @@ class Capture:
 
     Args:
         config: see there.
-        on_group: called after each group is durable, so that delivery in the same process needn't wait for a
-            notification.
+        on_group: called after each group is durable.
 
     Attributes:
         sweep_due: set when the stream began anew (first start, or after a gap), so that everything has to be

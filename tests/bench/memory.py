@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from cdc.logging import configure_logging
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 from cdc.routing.router import build_routes
@@ -82,4 +84,5 @@ async def _capture(dsn: str) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("json", level=logging.ERROR)
     asyncio.run(_capture(sys.argv[1]))

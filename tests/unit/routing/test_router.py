@@ -51,13 +51,6 @@ def test_a_key_column_that_is_not_published_is_named_with_the_feeds_that_need_it
     assert "cdc setup" in str(e.value)
 
 
-def test_null_is_no_key_and_empty_text_is_one() -> None:
-    route = routes(one={"users": {"key": ["id", "boss"]}})["public.users"]
-    one, two = route.targets
-    assert list(route.keys(["a", None])) == [(one, "a")]
-    assert list(route.keys([None, ""])) == [(two, "")]
-
-
 def test_the_shipped_profile_watches_the_owner_of_every_child() -> None:
     made = build_routes(load_profile("core"))
     assert made["public.user_quests"].columns == ("user_id", "id")
