@@ -132,6 +132,7 @@ class Batch:
                 feed=line.feed.name,
                 worker=line.options.worker_id,
                 claimed_at=self.claimed.at,
+                claimed_until=self.claimed.until,
                 verdicts=concluded.verdicts,
                 ledger=concluded.ledger_change(line.feed, children),
                 log=concluded.log,

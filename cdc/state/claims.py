@@ -67,9 +67,10 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The keys of one claim, most urgent first, and the database's time of it."""
+    """The keys of one claim, most urgent first, the database's time of it, and the end of its lease."""
 
     at: datetime
+    until: datetime
     claims: tuple[Claim, ...]
 
 
@@ -103,7 +104,8 @@ with due as materialized (
     returning o.*, due.rank, due.due_at as was_due
 )
 select t.key, t.lane, t.generation, t.forced, t.attempts, t.dirty_at, t.last_lsn::text, t.deferred_until,
-       t.forced and t.reason = 'HELD_BY_BREAKER' as approved, e.entries, now() as at
+       t.forced and t.reason = 'HELD_BY_BREAKER' as approved, e.entries, now() as at,
+       t.claimed_until
 from taken t
 left join lateral (
     select jsonb_agg(to_jsonb(g)) as entries from cdc.ledger g where g.feed = %(feed)s and g.key = t.key
@@ -139,11 +141,12 @@ async def claim(conn: AsyncConnection[Any], request: ClaimRequest) -> Claimed | 
     rows = await cursor.fetchall()
     if not rows:
         return None
-    return Claimed(rows[0][-1], tuple(_claim_from(row) for row in rows))
+    at, until = rows[0][-2:]
+    return Claimed(at, until, tuple(_claim_from(row[:-2]) for row in rows))
 
 
 def _claim_from(row: tuple[Any, ...]) -> Claim:
-    key, lane, generation, forced, attempts, dirty_at, lsn, deferred_until, approved, entries, _ = row
+    key, lane, generation, forced, attempts, dirty_at, lsn, deferred_until, approved, entries = row
     return Claim(
         key=key,
         lane=Lane(lane),

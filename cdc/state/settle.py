@@ -57,6 +57,8 @@ class Settlement:
     Attributes:
         worker: who holds the claims.
         claimed_at: the database's time of the claim.
+        claimed_until: the end of its lease. No two claims of a key share it, so it tells this batch from another of
+            the same worker that took the key when the lease had run out.
         verdicts: one for each claimed key that is to be settled.
         marks: keys of other feeds that are dirty because of what was done here.
     """
@@ -64,6 +66,7 @@ class Settlement:
     feed: str
     worker: str
     claimed_at: datetime
+    claimed_until: datetime
     verdicts: Sequence[Verdict]
     ledger: LedgerChange
     log: Sequence[LogLine] = ()
@@ -79,7 +82,7 @@ from (
     order by o.key collate "C"
     for update
 ) as locked
-where claimed_by = %(worker)s and claimed_until > now()
+where claimed_by = %(worker)s and claimed_until = %(claimed_until)s and claimed_until > now()
 """
 
 _VERDICTS: LiteralString = """
@@ -131,19 +134,19 @@ async def settle(conn: AsyncConnection[Any], settlement: Settlement) -> bool:
     Returns:
         False if the lease had run out, or somebody else holds a key; then nothing is recorded. Creates that were sent
         stay `sending` in the ledger, and whoever claims the keys next looks before sending.
+
+    Raises:
+        psycopg.OperationalError: nothing is recorded; another try may help. Also for the one deadlock that can be,
+            see `_mark_late`.
     """
     known = frozenset((m.feed, m.key) for m in settlement.marks)
-    settled = False
-    late: list[tuple[str, str]] = []
     async with conn.transaction() as transaction:
-        if not await _settle_outbox(conn, settlement):
+        settled = await _settle_outbox(conn, settlement)
+        if not settled:
             raise Rollback(transaction)
         orphaned = await ledger.apply(conn, settlement.ledger)
-        late = [pair for pair in orphaned if pair not in known]
+        await _mark_late(conn, settlement, [pair for pair in orphaned if pair not in known])
         await synclog.write(conn, settlement.log)
-        settled = True
-    if late:
-        await _mark_late(conn, settlement, late)
     return settled
 
 
@@ -168,6 +171,7 @@ async def _apply_verdicts(conn: AsyncConnection[Any], settlement: Settlement) ->
         "feed": settlement.feed,
         "worker": settlement.worker,
         "claimed_at": settlement.claimed_at,
+        "claimed_until": settlement.claimed_until,
         "keys": [v.key for v in verdicts],
         "generations": [v.generation for v in verdicts],
         "fates": [v.fate.value for v in verdicts],
@@ -188,8 +192,8 @@ async def _apply_verdicts(conn: AsyncConnection[Any], settlement: Settlement) ->
 async def _mark_late(conn: AsyncConnection[Any], settlement: Settlement, pairs: Sequence[tuple[str, str]]) -> None:
     """Mark dependents that came into being while their parent's withdrawal was recorded.
 
-    They weren't known when the outbox rows were locked, so they get a transaction of their own.
+    They weren't known when the outbox rows were locked, so these are locked out of order, which may end in a deadlock;
+    the next try knows them. In a transaction of their own they would be forgotten when the process ends before it.
     """
     at = settlement.claimed_at
-    async with conn.transaction():
-        await mark(conn, [Mark(feed=feed, key=key, lane=Lane.LIVE, dirty_at=at) for feed, key in pairs])
+    await mark(conn, [Mark(feed=feed, key=key, lane=Lane.LIVE, dirty_at=at) for feed, key in sorted(pairs)])

@@ -48,6 +48,7 @@ def _settlement(claimed: Claimed, claim: Claim, fate: Fate, **more: Any) -> Sett
         feed="people",
         worker="w1",
         claimed_at=claimed.at,
+        claimed_until=claimed.until,
         verdicts=[verdict],
         ledger=LedgerChange(feed="people"),
     )
@@ -175,6 +176,38 @@ class TestSettling:
         assert not await settle(conn, replace(_settlement(claimed, claimed.claims[0], Fate.DONE), marks=marks))
         assert await app.outbox("people") == before
         assert await app.outbox("awards") == {}
+
+    async def test_a_late_batch_can_not_settle_what_its_own_worker_claimed_again(
+        self, app: App, connect: Connect
+    ) -> None:
+        await app.ring("people", 1)
+        conn = await connect()
+        late = await _claimed(conn)
+        await app.execute("update cdc.outbox set claimed_until = now() - interval '1 ms', due_at = now()")
+        claimed = await _claimed(conn)
+        assert late.claims[0].generation == claimed.claims[0].generation
+        assert not await settle(conn, _settlement(late, late.claims[0], Fate.DONE))
+        assert await settle(conn, _settlement(claimed, claimed.claims[0], Fate.DONE))
+
+    async def test_orphans_nobody_knew_of_are_marked_with_the_withdrawal_or_not_at_all(
+        self, app: App, connect: Connect
+    ) -> None:
+        await app.execute(
+            "insert into cdc.ledger (feed, record_id, key, parent_id, state)"
+            " values ('people', '1', '1', null, 'sent'), ('awards', 'award-7', '7', '1', 'sent')"
+        )
+        await app.ring("people", 1)
+        conn = await connect()
+        claimed = await _claimed(conn)
+        change = LedgerChange(feed="people", withdrawn=["1"], bereaved=["1"], orphaning=["awards"])
+        settlement = replace(_settlement(claimed, claimed.claims[0], Fate.DONE), ledger=change)
+        await app.execute("alter table cdc.outbox add constraint away check (feed <> 'awards')")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await settle(conn, settlement)
+        assert (await app.ledger("people"))["1"]["state"] == "sent"
+        await app.execute("alter table cdc.outbox drop constraint away")
+        assert await settle(conn, settlement)
+        assert "7" in await app.outbox("awards")
 
 
 class TestPauses:

@@ -29,9 +29,14 @@ async def test_pauses_of_whole_and_broken_seconds_may_stand_in_one_batch(databas
     settled = await settle(
         conn,
         Settlement(
-            feed="f", worker="w", claimed_at=claimed.at, verdicts=verdicts, ledger=LedgerChange(feed="f"),
+            feed="f",
+            worker="w",
+            claimed_at=claimed.at,
+            claimed_until=claimed.until,
+            verdicts=verdicts,
+            ledger=LedgerChange(feed="f"),
         ),
-    )  # fmt: skip
+    )
 
     assert settled
     assert await claim(conn, _request()) is None
