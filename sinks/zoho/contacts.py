@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from sinks.base import Action, Delivered, Effect, Operation, Outcome, Refused
+from sinks.base import Delivered, Effect, Operation, Outcome, Refused
 from sinks.reasons import Reason
 from sinks.zoho.limits import Kind
 from sinks.zoho.module import ModuleSink
@@ -41,7 +41,7 @@ class ContactsSink(ModuleSink):
 
     def _outcome(self, operation: Operation, item: Item) -> Outcome:
         if isinstance(item, Done):
-            return Delivered(record_id=operation.record_id, crm_id=item.crm_id, effect=_effect(operation, item))
+            return Delivered(record_id=operation.record_id, crm_id=item.crm_id, effect=_effect(item))
         if item.find("DUPLICATE_DATA", self._external_name) is not None:
             # Two calls were making the same contact at once; by the next attempt there is one to update.
             return Refused(
@@ -65,7 +65,6 @@ class ContactsSink(ModuleSink):
             log.warning("zoho_matched_on_other_field", module=self.module, fields=sorted(f for f in fields if f))
 
 
-def _effect(operation: Operation, item: Done) -> Effect:
-    if item.inserted:
-        return Effect.CREATED
-    return Effect.FOUND if operation.action is Action.CREATE else Effect.UPDATED
+def _effect(item: Done) -> Effect:
+    """Tell what the upsert did. One that matched has written every field it was given, so nothing is owed."""
+    return Effect.CREATED if item.inserted else Effect.UPDATED

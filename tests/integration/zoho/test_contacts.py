@@ -47,7 +47,7 @@ async def test_a_creation_that_finds_its_record_changes_it_and_says_so(crm: Crm)
     await sink.deliver([create("u1", First_Name="A")])
     (outcome,) = await sink.deliver([create("u1", First_Name="B")])
     assert isinstance(outcome, Delivered)
-    assert outcome.effect is Effect.FOUND
+    assert outcome.effect is Effect.UPDATED  # written as a whole: FOUND would have it sent a second time
     assert [c["First_Name"] for c in crm.stored("Contacts")] == ["B"]
 
 
