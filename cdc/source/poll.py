@@ -22,18 +22,52 @@ _ROWS_A_PEEK: Final = 50_000  # the server ends a peek at the first transaction 
 _ROWS_A_FETCH: Final = 2_000
 
 
+_PAGE_BYTES: Final = 8192  # of WAL; every page begins with a header, between two records or inside one
+_PAGE_HEADER_BYTES: Final = 24
+
+
+class RecordBoundaries:
+    """Chooses positions that lie between two WAL records.
+
+    The flush LSN may lie inside a record, at the end of a page. A slot that is advanced to there skips the record,
+    since it begins before; if it is a commit, that commit is lost. The insert LSN is always where the next record
+    begins, so it is kept until the flush LSN has passed it.
+    """
+
+    def __init__(self) -> None:
+        self._flushed = Lsn(0)
+        self._pending: Lsn | None = None
+
+    def note(self, insert: Lsn, flush: Lsn) -> Lsn:
+        """Take both LSNs as the server gives them now; give the last known boundary that is flushed."""
+        for boundary in (self._pending, insert):
+            if boundary is not None and flush >= _end_before(boundary):
+                self._flushed = max(self._flushed, boundary)
+                self._pending = None
+        if self._pending is None and insert > self._flushed:
+            self._pending = insert
+        return self._flushed
+
+
+def _end_before(boundary: Lsn) -> Lsn:
+    """Where the record before ends; a page's header lies between it and a record that begins right behind that."""
+    behind_header = boundary % _PAGE_BYTES == _PAGE_HEADER_BYTES
+    return Lsn(boundary - _PAGE_HEADER_BYTES) if behind_header else boundary
+
+
 class SlotPoll:
     """Reads the slot in peeks.
 
     Attributes:
-        end_lsn: how far the server's WAL was flushed when the last peek began: nothing of ours lies before it that
-            wasn't peeked.
+        end_lsn: a position between two WAL records that was flushed when the last empty peek began: nothing of ours
+            lies before it that wasn't peeked.
     """
 
     def __init__(self, conn: AsyncConnection[Any], slot: str, publication: str) -> None:
         self._conn = conn
         self._slot = slot
         self._publication = publication
+        self._boundaries = RecordBoundaries()
         self.end_lsn = Lsn(0)
 
     @classmethod
@@ -64,9 +98,10 @@ class SlotPoll:
         """
         try:
             # A peek ends at what is flushed. Commits that are only written yet come with the next one.
-            row = await (await self._conn.execute("select pg_current_wal_flush_lsn()::text")).fetchone()
+            now = "select pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text"
+            row = await (await self._conn.execute(now)).fetchone()
             assert row is not None  # noqa: S101 - a select without FROM gives a row
-            end = Lsn.parse(row[0])
+            end = self._boundaries.note(Lsn.parse(row[0]), Lsn.parse(row[1]))
             async with self._conn.transaction():
                 await self._declare()
                 rows = await self._fetch()  # the peek itself; the rest is read from its result
