@@ -48,12 +48,15 @@ marked as ({MARK_SQL} returning 1),
 notified as ({NOTIFY_SQL})
 select (select count(*) from moved) from notified
 """
-# Keys of rows that were truncated away aren't in the stream; the ledger knows which were ever delivered.
+# Keys of rows that were truncated away aren't in the stream; the ledger knows which were ever delivered, the outbox
+# which are being delivered for the first time: their row was read before, so they must be read again.
 _TRUNCATED: LiteralString = """
 insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn)
 select feed, key, 'live', now(), %(last_time)s::timestamptz, %(last_lsn)s::pg_lsn, %(last_lsn)s::pg_lsn
-from cdc.ledger where feed = any(%(truncated)s) and state <> 'withdrawn'
-group by feed, key
+from (
+    select feed, key from cdc.ledger where feed = any(%(truncated)s) and state <> 'withdrawn'
+    union select feed, key from cdc.outbox where feed = any(%(truncated)s)
+) as known
 order by feed collate "C", key collate "C"
 on conflict (feed, key) do update
 set due_at = least(o.due_at, excluded.due_at), generation = excluded.generation, last_lsn = excluded.last_lsn,

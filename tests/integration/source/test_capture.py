@@ -152,6 +152,21 @@ async def test_a_truncate_marks_what_was_delivered(source: Source, transport: Tr
     assert source.entries()[-2:] == [("T", "people", ()), ("I", "people", ("new",))]
 
 
+async def test_a_truncate_marks_what_is_being_delivered_for_the_first_time(
+    source: Source, transport: TransportName
+) -> None:
+    """A worker has read the row, and the ledger doesn't know it yet: it must read again."""
+    async with source.capturing(transport):
+        source.database.execute("insert into people values ('ada', '')")
+        await source.drained("marker 1")
+        ada = "select generation from cdc.outbox where feed = 'people' and key = 'ada'"
+        before = source.database.execute(ada)
+        source.database.execute("update cdc.outbox set claimed_by = 'w', claimed_until = now() + interval '1 hour'")
+        source.database.execute("truncate people")
+        await source.drained("marker 2")
+        assert source.database.execute(ada) > before
+
+
 async def test_copy_of_many_rows_in_groups(source: Source, transport: TransportName) -> None:
     rows = 5_000
     async with source.capturing(transport, group_changes=700) as capture:
