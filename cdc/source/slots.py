@@ -114,6 +114,8 @@ def find_gap(position: Checkpoint, system: SystemIdentity, slot: SlotView | None
         return "the database failed over to a server without our slot"
     if slot is None:
         return "the slot was dropped"
+    if system.timeline != position.timeline:  # the slot came along, but may stand behind what we never read
+        return "the database failed over: changes between the fork and our position can't be told from those we have"
     if slot.wal_status == "lost" or slot.confirmed_lsn is None:
         return "the slot was invalidated: the server removed WAL that had not been read (max_slot_wal_keep_size)"
     if slot.confirmed_lsn > position.lsn:

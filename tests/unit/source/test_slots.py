@@ -34,7 +34,6 @@ CURRENT = Lsn.parse("0/2000")
         (SYSTEM, replace(SLOT, confirmed="0/FFF"), CURRENT),  # Postgres 15 after a restart: it only ever lags
         (SYSTEM, replace(SLOT, wal_status="extended"), CURRENT),
         (SYSTEM, replace(SLOT, wal_status="unreserved"), CURRENT),  # in danger, not lost
-        (SystemIdentity("7001", 2), SLOT, CURRENT),  # failed over, and the slot came with it
     ],
 )
 def test_it_joins_up(system: SystemIdentity, slot: SlotView, current: Lsn) -> None:
@@ -47,6 +46,7 @@ def test_it_joins_up(system: SystemIdentity, slot: SlotView, current: Lsn) -> No
         (SystemIdentity("7002", 1), SLOT, CURRENT, "another cluster"),
         (SYSTEM, SLOT, Lsn(HERE - 1), "restored from a backup"),
         (SystemIdentity("7001", 2), None, CURRENT, "failed over"),
+        (SystemIdentity("7001", 2), SLOT, CURRENT, "between the fork and our position"),  # the slot came with it
         (SYSTEM, None, CURRENT, "dropped"),
         (SYSTEM, replace(SLOT, wal_status="lost"), CURRENT, "max_slot_wal_keep_size"),
         (SYSTEM, replace(SLOT, confirmed=None), CURRENT, "invalidated"),
