@@ -23,14 +23,15 @@ class Answers:
         outcomes: by record id.
         culprits: record ids with a Refused outcome because each of them alone spoilt its call.
         failure: why the remaining ones have no outcome; None if all calls were answered.
-        doubtful: record ids that may have been delivered all the same.
+        doubtful: record ids that may have been delivered all the same, or may yet be; with the loop's time at which
+            their call's longest time is over.
         calls: how many were made.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     culprits: set[str] = field(default_factory=set)
     failure: SinkError | None = None
-    doubtful: set[str] = field(default_factory=set)
+    doubtful: dict[str, float] = field(default_factory=dict)
     calls: int = 0
 
 
@@ -49,11 +50,12 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
     while pending:
         piece = pending.pop()
         answers.calls += 1
+        over = asyncio.get_running_loop().time() + seconds
         try:
             outcomes = await _one_call(sink, piece, seconds)
         except SinkError as error:
             if error.maybe_applied:
-                answers.doubtful.update(o.record_id for o in piece)
+                answers.doubtful |= dict.fromkeys((o.record_id for o in piece), over)
             policy = POLICIES[error.reason]
             if not policy.isolate or error.maybe_applied:
                 if policy.response is Response.PAUSE:
@@ -68,7 +70,7 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
                 if len(suspects) >= _HOPELESS and not answered:
                     break
         except BaseException:
-            answers.doubtful.update(o.record_id for o in piece)
+            answers.doubtful |= dict.fromkeys((o.record_id for o in piece), over)
             raise
         else:
             answered = True

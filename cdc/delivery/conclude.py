@@ -90,6 +90,7 @@ class Context:
         lane_seconds: length of a lane's window.
         release_seconds: when keys that had no chance may be claimed again.
         reserved: log lines of the withdrawals, by record id.
+        loop_time: the event loop's, now that the calls are over.
     """
 
     feed: Feed
@@ -98,6 +99,7 @@ class Context:
     lane_seconds: Mapping[Lane, float]
     release_seconds: float = 0.0
     reserved: Mapping[str, UUID] = field(default_factory=dict)
+    loop_time: float = 0.0
 
 
 def conclude(context: Context, cases: Sequence[Case], answers: Answers) -> Conclusion:
@@ -127,7 +129,19 @@ def _conclude_key(context: Context, case: Case, plan: Plan, answers: Answers, re
         elif not (case.held and operation.action is Action.WITHDRAW) and operation.record_id not in case.unsent:
             open_ = True
             _not_answered(planned, answers, result)
-    result.verdicts.append(_verdict(context, case, plan, setbacks, open_=open_, owes=owes))
+    verdict = _verdict(context, case, plan, setbacks, open_=open_, owes=owes)
+    rest = _rest(context, plan, answers)
+    result.verdicts.append(replace(verdict, rest=rest, due_in=max(rest, verdict.due_in)))
+
+
+def _rest(context: Context, plan: Plan, answers: Answers) -> float:
+    """Let a key whose answer was lost alone until its call is surely over.
+
+    The sink may carry it out late. A repeat that overtakes it would double a note, or lose its newer value to the
+    older one.
+    """
+    ends = [answers.doubtful.get(planned.operation.record_id, 0.0) for planned in plan.planned]
+    return max(0.0, max(ends, default=0.0) - context.loop_time)
 
 
 def _as_wanted(operation: Operation, outcome: Outcome | None) -> Outcome | None:

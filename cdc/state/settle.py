@@ -34,6 +34,7 @@ class Verdict:
     Attributes:
         generation: as claimed.
         due_in: seconds until it may be claimed again.
+        rest: seconds for which nobody may claim it, whatever changes meanwhile: a call may still be carried out.
         lane: for DEFER, the lane to wait in.
         attempts: failed attempts so far, this one included if it counts.
         reason: a name of `sinks.reasons`; POSTPONE and PARK only.
@@ -44,6 +45,7 @@ class Verdict:
     generation: int
     fate: Fate
     due_in: float = 0.0
+    rest: float = 0.0
     lane: Lane | None = None
     attempts: int = 0
     reason: str | None = None
@@ -88,8 +90,8 @@ where claimed_by = %(worker)s and claimed_until = %(claimed_until)s and claimed_
 _VERDICTS: LiteralString = """
 unnest(
     %(keys)s::text[], %(generations)s::bigint[], %(fates)s::text[], %(due_in)s::float8[], %(attempts)s::integer[],
-    %(reasons)s::text[], %(details)s::text[], %(lanes)s::text[]
-) as v (key, generation, fate, due_in, attempts, reason, detail, lane)
+    %(reasons)s::text[], %(details)s::text[], %(lanes)s::text[], %(rests)s::float8[]
+) as v (key, generation, fate, due_in, attempts, reason, detail, lane, rest)
 """
 
 _DONE_SQL: LiteralString = f"""
@@ -103,7 +105,7 @@ where o.feed = %(feed)s and o.key = v.key and o.generation = v.generation and v.
 _OTHER_SQL: LiteralString = f"""
 update cdc.outbox o set
     claimed_by = null,
-    claimed_until = null,
+    claimed_until = case when v.rest > 0 then now() + make_interval(secs => v.rest) end,
     due_at = case
         when o.generation = v.generation then now() + make_interval(secs => v.due_in)
         when v.fate = 'done' then o.due_at
@@ -176,6 +178,7 @@ async def _apply_verdicts(conn: AsyncConnection[Any], settlement: Settlement) ->
         "generations": [v.generation for v in verdicts],
         "fates": [v.fate.value for v in verdicts],
         "due_in": [float(v.due_in) for v in verdicts],  # psycopg refuses a list in which 1 stands beside 0.5
+        "rests": [float(v.rest) for v in verdicts],
         "attempts": [v.attempts for v in verdicts],
         "reasons": [v.reason for v in verdicts],
         "details": [v.detail for v in verdicts],

@@ -68,6 +68,22 @@ async def test_a_lost_answer_makes_no_double_even_where_nothing_is_unique(app: A
     assert [o.uncertain for call in app.awards.calls for o in call] == [False, True]
 
 
+async def test_what_may_still_be_carried_out_rests_whatever_changes_and_holds_nobody_up(app: App) -> None:
+    app.people.faults = [Fault(after=LOST)]
+    await app.add_person(1, "Ada")
+    worker = app.worker(call_seconds=3)
+    async with app.working(worker):
+        await until(lambda: _pauses(app), what="the answer is lost")
+        lost = asyncio.get_running_loop().time()
+        await app.execute("update people set name = 'Bea'")
+        await app.ring("people", 1)
+        await app.add_person(2, "Cora")
+        await until(lambda: "2" in app.people.fields(), what="the other one has gone")
+        assert [o.record_id for call in app.people.calls[1:] for o in call] == ["2"]
+        await until(lambda: app.people.fields()["1"]["Name"] == "Bea", what="the rest is over")
+        assert asyncio.get_running_loop().time() - lost > 2
+
+
 async def test_a_call_that_was_never_carried_out_leaves_no_doubt_behind(app: App) -> None:
     await app.add_person(1)
     await app.settle_down()
@@ -365,7 +381,7 @@ async def test_a_worker_whose_lease_ran_out_settles_nothing(app: App) -> None:
 
 async def test_a_lease_that_is_nearly_over_starts_no_call(app: App) -> None:
     await app.add_person(1)
-    looks = count(step=25.0)  # from each look at the clock to the next pass 25 of the lease's 30 seconds
+    looks = count(step=28.0)  # from each look at the clock to the next pass 28 of the lease's 30 seconds
     async with app.working(app.worker(clock=lambda: next(looks))):
         row = await until(lambda: _unclaimed_after(app, "1", looks))
     assert app.people.calls == []
