@@ -12,7 +12,8 @@ from cdc.connection import connect
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
 from cdc.source.preflight import Readiness, check_source
-from cdc.source.setup import Statement, plan_setup, run_setup
+from cdc.source.setup import plan_setup
+from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views
 from cdc.state.database import Migration, migrate, migration_script, pending_migrations
 

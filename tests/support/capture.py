@@ -16,7 +16,8 @@ from cdc.routing.router import build_routes
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
 from cdc.source.session import CaptureConfig
-from cdc.source.setup import plan_setup, run_setup
+from cdc.source.setup import plan_setup
+from cdc.source.statements import run_setup
 from cdc.state.database import migrate
 from cdc.wire.journal import JournalEntry, JournalRelation, read_body
 from tests.support.postgres import Database

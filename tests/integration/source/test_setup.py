@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cdc.connection import connect
 from cdc.errors import ProfileError, SourceError
 from cdc.routing.feeds import load_profile
-from cdc.source.setup import plan_setup, run_setup
+from cdc.source.setup import plan_setup
+from cdc.source.statements import run_setup
 from cdc.state.database import migrate
 from tests.support.capture import FEEDS, SCHEMA, VIEWS, Source, write_profile
 from tests.support.postgres import Database
@@ -193,7 +195,7 @@ async def test_a_partitioned_table_is_captured_under_its_own_name(database: Data
 async def test_an_open_transaction_that_holds_up_the_slot_is_named(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc.source.setup._SLOT_SECONDS", 1)
+    monkeypatch.setattr("cdc.source.statements._SLOT_SECONDS", 1)
     source.database.execute("select pg_drop_replication_slot(%s)", [source.name])
     with source.database.connect() as writer, writer.transaction():
         writer.execute("insert into noise (body) values ('still writing')")
@@ -207,8 +209,11 @@ async def test_an_open_transaction_that_holds_up_the_slot_is_named(
     assert len(await source.set_up()) == 1
 
 
-async def test_set_up_waits_for_no_lock_of_the_application_for_long(source: Source, tmp_path: Path) -> None:
+async def test_set_up_waits_for_no_lock_of_the_application_for_long(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ALTER TABLE queues behind a reader, and everybody queues behind it: it gives up instead."""
+    monkeypatch.setattr("cdc.source.statements._BRIEF_LOCK_SECONDS", 1)
     source.database.execute("alter table visits replica identity default")
     with source.database.connect() as reader, reader.transaction():
         reader.execute("select * from visits")
@@ -222,3 +227,40 @@ async def test_set_up_waits_for_no_lock_of_the_application_for_long(source: Sour
             assert asyncio.get_running_loop().time() - begun < 10
         finally:
             await conn.close()
+
+
+async def test_an_index_whose_build_was_broken_off_is_made_anew(source: Source) -> None:
+    """Postgres takes it as an identity all the same, and then refuses the application's updates."""
+    database = source.database
+    database.execute("insert into visits values (1, 'ada')")
+    invalid = "update pg_index set indisvalid = false where indexrelid = 'cdc_identity_visits'::regclass"
+    with database.connect() as conn:
+        conn.execute("set allow_system_table_mods = on")
+        conn.execute(invalid)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="replica identity"):
+        database.execute("update visits set at = 1")
+    statements = await source.set_up()
+    assert any(text.startswith("drop index concurrently") for text in statements)
+    database.execute("update visits set at = 2")
+    assert await source.set_up() == []
+
+
+async def test_an_unfinished_index_is_never_taken_as_identity(database: Database, tmp_path: Path) -> None:
+    """The build fails for a while: nothing is published meanwhile, and the next run puts it right."""
+    source = Source(database, write_profile(tmp_path / "shop"), database.name)
+    database.execute(SCHEMA + "; insert into visits values (1, 'ada')")
+    await migrate(database.dsn)
+    conn = await connect(database.dsn, purpose="setup")
+    try:
+        plan = await plan_setup(conn, source.profile, publication=source.name, slot=source.name)
+        database.execute("create unique index cdc_identity_visits on visits (id, owner)")
+        database.execute("update pg_index set indisvalid = false where indexrelid = 'cdc_identity_visits'::regclass")
+        with pytest.raises(SourceError, match="isn't finished"):
+            await run_setup(conn, plan)
+    finally:
+        await conn.close()
+    assert published(source) == {}
+    database.execute("update visits set at = 1")
+    await source.set_up()
+    database.execute("update visits set at = 2")
+    assert await source.set_up() == []
