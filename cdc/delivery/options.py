@@ -52,7 +52,6 @@ class DeliveryOptions:
         parallel: batches of one feed at the same time.
         credit_limits: credits in 24 hours by sink family; a family that isn't named costs none.
         credit_reserve: credits out of these that are kept for people and other programs.
-        flush_all: treat what gathers or waits for its day as due (for `--until-idle`).
     """
 
     hash_key: bytes
@@ -68,7 +67,6 @@ class DeliveryOptions:
     parallel: int = 4
     credit_limits: Mapping[str, int] = field(default_factory=dict)
     credit_reserve: int = 0
-    flush_all: bool = False
 
     def __post_init__(self) -> None:
         if not 16 <= len(self.hash_key) <= 64:

@@ -101,7 +101,7 @@ def _plan_key(line: Line, claimed: Claimed, claim: Claim, reading: Reading, pare
         entries=claim.entries,
         parents=parents,
         lane=claim.lane,
-        slow_due=line.options.flush_all or time_has_come,
+        slow_due=time_has_come,
         forced=claim.forced,
     )
     return plan_key(line.feed, known, line.options.hash_key)

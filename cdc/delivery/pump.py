@@ -47,11 +47,6 @@ class Pump:
         """Look again now: keys were marked, or a batch has ended."""
         self._wake.set()
 
-    @property
-    def busy(self) -> bool:
-        """Tells whether a batch is under way."""
-        return bool(self._batches)
-
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`; batches that are under way then are left to `drain`.
 
@@ -139,7 +134,6 @@ class Pump:
             limit=take.limit,
             at_least=take.at_least,
             lease_seconds=options.lease_seconds,
-            flush_all=options.flush_all,
             probing=probing,
         )
 

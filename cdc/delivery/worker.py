@@ -92,19 +92,6 @@ class Worker:
         finally:
             await asyncio.gather(*(pump.drain(drain_seconds) for pump in self._pumps))
 
-    async def is_idle(self) -> bool:
-        """Tell whether nothing is under way or due, now or later.
-
-        What is parked, or waits for another try after a failure, doesn't count: it may wait for days.
-        """
-        async with self._state.connection() as state:
-            cursor = await state.execute(
-                "select exists (select from cdc.outbox"
-                " where parked_at is null and (reason is null or due_at <= now() or claimed_until > now()))"
-            )
-            row = await cursor.fetchone()
-        return row is not None and not row[0] and not any(pump.busy for pump in self._pumps)
-
     async def _lines(self) -> list[Line]:
         feeds = self._profile.feeds
         async with self._source.connection() as source:

@@ -50,7 +50,6 @@ class ClaimRequest:
         limit: most keys.
         at_least: claim nothing if fewer are due.
         lease_seconds: longer than a batch can take.
-        flush_all: keys that gather or wait for their day count as due; those that wait after a failure don't.
         probing: the scopes are paused and this is the one batch that may try.
     """
 
@@ -61,7 +60,6 @@ class ClaimRequest:
     limit: int
     at_least: int = 1
     lease_seconds: float
-    flush_all: bool = False
     probing: bool = False
 
 
@@ -84,8 +82,7 @@ with due as materialized (
         select o.key, o.due_at
         from cdc.outbox o
         where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null
-          and o.due_at <= case when %(flush_all)s then 'infinity' else now() end
-          and (o.due_at <= now() or o.reason is null)
+          and o.due_at <= now()
           and (o.claimed_until is null or o.claimed_until <= now())
         order by o.due_at
         limit %(limit)s
@@ -134,7 +131,6 @@ async def claim(conn: AsyncConnection[Any], request: ClaimRequest) -> Claimed | 
             "limit": request.limit,
             "at_least": request.at_least,
             "lease": request.lease_seconds,
-            "flush_all": request.flush_all,
             "probing": request.probing,
         },
     )
@@ -183,17 +179,13 @@ select case when min(d.due_at) is not null then greatest(0, extract(epoch from m
        case when c.until < 'infinity' then greatest(0, extract(epoch from c.until - now()))::float8 end
 from (select count(*) > 0 as paused, max(paused_until) as until from cdc.control where scope = any(%(scopes)s)) as c
 left join (
-    select case when %(flush_all)s and exists (
-        select from cdc.outbox o
-        where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null and o.reason is null
-          and (o.claimed_until is null or o.claimed_until <= now())
-    ) then now() else (
+    select (
         select o.due_at from cdc.outbox o
         where o.feed = %(feed)s and o.lane = l.lane and o.parked_at is null
           and (o.claimed_until is null or o.claimed_until <= now())
         order by o.due_at
         limit 1
-    ) end as due_at
+    ) as due_at
     from unnest(%(lanes)s::text[]) as l (lane)
 ) as d on true
 group by c.paused, c.until
@@ -208,7 +200,6 @@ async def next_due(conn: AsyncConnection[Any], request: ClaimRequest) -> Due:
             "feed": request.feed,
             "scopes": list(request.scopes),
             "lanes": [lane.value for lane in request.lanes],
-            "flush_all": request.flush_all,
         },
     )
     row = await cursor.fetchone()

@@ -91,18 +91,6 @@ async def read_records(conn: AsyncConnection[Any], feed: str, record_ids: Collec
     return {e.record_id: e for e in entries}
 
 
-async def read_keys(conn: AsyncConnection[Any], feed: str, keys: Collection[str]) -> dict[str, list[LedgerEntry]]:
-    """Read entries by key; keys without an entry are left out."""
-    cursor = await conn.execute(
-        "select to_jsonb(g) from cdc.ledger g where feed = %s and key = any(%s)", [feed, list(keys)]
-    )
-    found: dict[str, list[LedgerEntry]] = {}
-    for (value,) in await cursor.fetchall():
-        entry = entry_from_json(value)
-        found.setdefault(entry.key, []).append(entry)
-    return found
-
-
 async def dependent_keys(
     conn: AsyncConnection[Any], feeds: Collection[str], parent_ids: Collection[str]
 ) -> list[tuple[str, str]]:

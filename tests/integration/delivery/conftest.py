@@ -17,7 +17,7 @@ from cdc.delivery.options import DeliveryOptions
 from cdc.delivery.worker import CreditsUsed, Worker
 from cdc.routing.feeds import Lane, Profile, parse_profile
 from cdc.state.database import Pool, open_pool
-from cdc.state.outbox import Mark, mark
+from cdc.state.outbox import Mark, make_due, mark
 from tests.support.postgres import Database
 from tests.support.sinks import MemorySink
 from tests.support.waiting import until
@@ -106,10 +106,25 @@ class App:
             stop.set()
             await task
 
-    async def settle_down(self, worker: Worker | None = None) -> None:
-        """Run a worker until nothing is left that it could do."""
-        async with self.working(worker) as running:
-            await until(running.is_idle, what="the worker is idle")
+    async def settle_down(self, worker: Worker | None = None, *, hurried: bool = False) -> None:
+        """Run a worker until nothing is left that it could do; hurried, nothing gathers or waits for its day."""
+
+        async def is_done() -> bool:
+            if hurried:
+                async with self.state.connection() as conn:
+                    await make_due(conn)
+            return await self.is_idle()
+
+        async with self.working(worker):
+            await until(is_done, what="the worker is idle")
+
+    async def is_idle(self) -> bool:
+        """Tell whether nothing is claimed or due, now or later. What is parked or waits after a failure isn't."""
+        [(idle,)] = await self.fetch(
+            "select not exists (select from cdc.outbox"
+            " where parked_at is null and (reason is null or due_at <= now() or claimed_until > now()))"
+        )
+        return bool(idle)
 
     async def execute(self, statement: str, params: Sequence[Any] = ()) -> None:
         async with self.source.connection() as conn:

@@ -34,12 +34,12 @@ async def test_a_change_that_arrives_in_flight_is_delivered_afterwards(app: App)
     hang = asyncio.Event()
     app.people.faults = [Fault(hang=hang)]
     await app.add_person(1, "Ada")
-    async with app.working() as worker:
+    async with app.working():
         await asyncio.wait_for(app.people.started.wait(), 5)
         await app.execute("update people set name = 'Bea'")
         await app.ring("people", 1)
         hang.set()
-        await until(worker.is_idle)
+        await until(app.is_idle)
     assert app.people.fields()["1"]["Name"] == "Bea"
 
 
@@ -54,7 +54,7 @@ async def test_a_rollup_change_that_arrives_in_flight_survives_the_settlement(ap
         hang.set()
         row = await until(lambda: _unclaimed(app, "1"), what="settled and still dirty")
     assert row["generation"] > 1
-    await app.settle_down(app.worker(flush_all=True))
+    await app.settle_down(hurried=True)
     assert app.people.fields()["1"]["Name"] == "Bea"
 
 
@@ -236,12 +236,12 @@ async def test_columns_that_the_sink_does_not_take_pause_the_feed_before_anythin
 async def test_an_outage_pauses_the_family_counts_no_attempt_and_ends_by_one_probe(app: App) -> None:
     app.people.faults = [Fault(before=DOWN), Fault(before=DOWN)]
     await app.add_person(1)
-    async with app.working() as worker:
+    async with app.working():
         [pause] = await until(lambda: _pauses(app))
         assert (pause.scope, pause.failures) == ("memory", 1)
         assert (await app.outbox("people"))["1"]["attempts"] == 0
         await app.add_person(2)
-        await until(worker.is_idle)
+        await until(app.is_idle)
     assert set(app.people.fields()) == {"1", "2"}
     assert len(app.people.calls) == 3
     assert await _pauses(app) == []
@@ -251,12 +251,12 @@ async def test_a_pause_by_hand_lasts_until_it_is_resumed(app: App) -> None:
     async with app.state.connection() as conn:
         await control.hold(conn, "memory", "maintenance")
     await app.add_person(1)
-    async with app.working() as worker:
+    async with app.working():
         await asyncio.sleep(1.2)  # more than two idle rounds
         assert app.people.calls == []
         async with app.state.connection() as conn:
             assert await control.resume(conn, "memory")
-        await until(worker.is_idle)
+        await until(app.is_idle)
     assert "1" in app.people.fields()
 
 
@@ -349,8 +349,8 @@ async def test_two_workers_share_an_outbox_without_doubles(app: App) -> None:
     await app.execute("insert into awards select i, i, 'T' from generate_series(1, 300) i")
     await app.ring("people", *range(1, 301))
     await app.ring("awards", *range(1, 301))
-    async with app.working(app.worker(worker_id="a")) as a, app.working(app.worker(worker_id="b")):
-        await until(a.is_idle, within=30)
+    async with app.working(app.worker(worker_id="a")), app.working(app.worker(worker_id="b")):
+        await until(app.is_idle, within=30)
     assert len(app.people.fields()) == 300
     await app.settle_down()
     assert len(app.awards.fields()) == 300
@@ -373,7 +373,7 @@ async def test_a_worker_whose_lease_ran_out_settles_nothing(app: App) -> None:
         await asyncio.wait_for(app.people.started.wait(), 5)
         await app.execute("update cdc.outbox set claimed_until = now() - interval '1 s', due_at = now()")
         hang.set()
-        await until(lambda: not any(pump.busy for pump in worker._pumps))
+        await until(lambda: not any(pump._batches for pump in worker._pumps))
         assert (await app.ledger("people"))["1"]["state"] in {"sending", "sent"}
     await app.settle_down()
     assert len(app.people.of("1")) == 1

@@ -139,7 +139,7 @@ async def test_flushing_sends_what_gathers_and_what_waits_for_its_day(app: App) 
     await app.ring("people", 1)
     await app.execute("insert into people (id, name) values (2, 'Bea')")
     await app.ring("people", 2, lane=Lane.ROLLUP, due_in_seconds=300)
-    await app.settle_down(app.worker(flush_all=True))
+    await app.settle_down(hurried=True)
     assert app.people.fields()["1"]["Streak"] == 2
     assert "2" in app.people.fields()
 
