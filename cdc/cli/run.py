@@ -28,7 +28,7 @@ from cdc.runtime.preparation import apply_plan, make_plan
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.status import read_status
 from cdc.settings import Settings
-from cdc.source.preflight import TransportName
+from cdc.source.preflight import TransportName, refuse_transaction_pooler
 from cdc.state.database import pending_migrations
 
 # The demo's lanes: short enough to be watched, unless they are set.
@@ -57,7 +57,9 @@ def run(
 def worker() -> None:
     """Deliver only: any number of these, on any number of machines, over the same outbox."""
     settings, profile = begin()
-    configured_source(settings)
+    refuse_transaction_pooler(configured_source(settings))
+    if settings.cdc_state_dsn is not None:
+        refuse_transaction_pooler(settings.cdc_state_dsn.get_secret_value(), "CDC_STATE_DSN")
     if not settings.has_crm:
         raise ConfigError("a worker needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN")
     run_until_signalled(lambda stop: _work(settings, profile, stop))

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from cdc.connection import connect
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
-from cdc.source.preflight import Readiness, check_source
+from cdc.source.preflight import Readiness, check_source, refuse_transaction_pooler
 from cdc.source.setup import plan_setup
 from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views
@@ -51,6 +51,8 @@ async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile
     Raises:
         ConfigError: naming the cause and the fix, with exit code 2.
     """
+    if state_dsn != source_dsn:
+        refuse_transaction_pooler(state_dsn, "CDC_STATE_DSN")  # advisory locks and LISTEN need a session
     readiness = await check_source(source_dsn, profile, slot=settings.cdc_slot, wanted=settings.cdc_transport)
     source = await connect(source_dsn, purpose="setup")
     try:

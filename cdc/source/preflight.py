@@ -79,15 +79,19 @@ async def check_source(
     return Readiness(transport, why, version)
 
 
-def refuse_transaction_pooler(dsn: str) -> None:
+def refuse_transaction_pooler(dsn: str, setting: str = "DATABASE_URL") -> None:
     """Refuse an address that gives each statement another session.
+
+    Args:
+        dsn: where it leads to is looked at.
+        setting: where it was set.
 
     Raises:
         PreflightError: for port 6543 of a Supabase host.
     """
     if route_of(dsn) is DsnRoute.TRANSACTION_POOLER:
         raise PreflightError(
-            "DATABASE_URL leads to the pooler in transaction mode (port 6543), which carries neither replication nor "
+            f"{setting} leads to the pooler in transaction mode (port 6543), which carries neither replication nor "
             "sessions",
             fix="use the direct host (db.<ref>.supabase.co:5432), or the session pooler "
             "(<region>.pooler.supabase.com:5432) with CDC_TRANSPORT=poll",
