@@ -18,6 +18,7 @@ from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
 from cdc.routing.feeds import Profile
 from cdc.routing.router import Route, build_routes
 from cdc.source.slots import read_slot
+from cdc.source.views import plan_views
 
 MINIMUM_VERSION: Final = 150000  # column lists in publications
 
@@ -236,7 +237,9 @@ async def _check_schema_right(s: _Subject) -> None:
                     else has_schema_privilege('cdc', 'create') end
         """,
     )
-    if not may:
+    # Where somebody else has made the views, set-up has nothing to make and needs no right to.
+    sees = await _scalar(s.conn, "select has_schema_privilege(to_regnamespace('cdc')::oid, 'usage')")
+    if not may and not (sees and await plan_views(s.conn, s.profile) is None):
         raise PreflightError(
             f"role {s.role} may not make the schema cdc or its views",
             fix=f'as the database owner: CREATE SCHEMA cdc AUTHORIZATION "{s.role}";',

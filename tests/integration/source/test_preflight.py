@@ -17,6 +17,7 @@ from cdc.embedded.postgres import EmbeddedPostgres
 from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
 from cdc.routing.feeds import Profile
 from cdc.source.preflight import check_source
+from cdc.source.views import plan_views
 from tests.support.capture import SCHEMA, write_profile
 from tests.support.postgres import Database, fresh_database
 from tests.support.proxy import proxy
@@ -77,6 +78,22 @@ async def test_a_source_in_order_is_taken_as_a_stream(database: Database, profil
 async def test_a_role_with_just_the_rights_it_needs_will_do(database: Database, profile: Profile, role: str) -> None:
     dsn = make_conninfo(database.dsn, user=role, password=PASSWORD)
     assert (await check_source(dsn, profile, slot=role, wanted="auto")).transport == "stream"
+
+
+async def test_a_role_needs_no_right_to_make_views_that_are_there(
+    database: Database, profile: Profile, role: str
+) -> None:
+    database.execute("create schema cdc")
+    dsn = make_conninfo(database.dsn, user=role, password=PASSWORD)
+    async with refused(database, PreflightError) as caught:
+        await check_source(dsn, profile, slot=role, wanted="auto")
+    assert "may not make the schema cdc" in caught.value.message
+    async with await psycopg.AsyncConnection.connect(database.dsn, autocommit=True) as owner:
+        script = await plan_views(owner, profile)
+        assert script is not None
+        await owner.execute(script.encode())
+    database.execute(f"grant usage on schema cdc to {role}")
+    await check_source(dsn, profile, slot=role, wanted="auto")
 
 
 @pytest.mark.parametrize(
