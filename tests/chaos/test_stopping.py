@@ -32,7 +32,9 @@ async def _is_calling(site: Site) -> bool:
 
 
 def _claims(site: Site) -> int:
-    [(claims,)] = site.database.execute("select count(*) from cdc.outbox where claimed_until > now()")
+    [(claims,)] = site.database.execute(
+        "select count(*) from cdc.outbox where claimed_by is not null and claimed_until > now()"
+    )
     return int(claims)
 
 
