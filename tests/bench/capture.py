@@ -10,7 +10,7 @@ from cdc.source.preflight import TransportName
 from tests.bench.backlog import Backlog, read_with_capture, read_with_pg_recvlogical, server_with_users, write
 
 USERS = 5_000
-ROUNDS = 5
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,10 @@ def check_group(group: Group) -> None:
     for entry in entries:
         if entry.kind == "T":
             continue
-        for target, key in ROUTES[entry.relation.table].keys(entry.values):
+        for target in ROUTES[entry.relation.table].targets:
+            key = entry.values[target.position]
+            if key is None:
+                continue
             lanes, lsns = wanted.setdefault((target.feed, key), ([], []))
             lanes.append(target.lane)
             lsns.append(entry.commit_lsn)
