@@ -26,8 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("CDC_TEST_POSTGRES", None)  # the tests that need it fail with the reason
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"postgres: {os.environ.get('CDC_TEST_POSTGRES', 'none; tests that need it will fail')}"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of every fault and workload; its own if left out")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    header = [f"postgres: {os.environ.get('CDC_TEST_POSTGRES', 'none; tests that need it will fail')}"]
+    if config.getoption("markexpr") == "not long":
+        header.append("tests marked long: not in this run; `make chaos` has them")
+    return header
 
 
 @pytest.fixture(scope="session")
