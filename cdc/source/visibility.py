@@ -12,7 +12,7 @@ PostgreSQL documentation, "Transaction ID and Snapshot Information Functions".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -25,6 +25,7 @@ from cdc.errors import SourceUnavailable
 log = structlog.get_logger()
 
 _EPOCH: Final = 1 << 32
+_HALF: Final = 1 << 31
 _PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 _WORTH_A_WORD_SECONDS: Final = 5.0
@@ -45,8 +46,15 @@ class Snapshot:
 
     def sees(self, xid: int) -> bool:
         """Tell whether a transaction, named by the 32 bits that the stream has of its id, is visible."""
-        full = self.xmax - (self.xmax - xid) % _EPOCH  # the newest id with these bits that isn't beyond xmax
-        return full != self.xmax and full not in self.in_progress
+        return not self.misses([xid])
+
+    def misses(self, xids: Iterable[int]) -> list[int]:
+        """Tell which of these are not visible: still in progress, or not below `xmax`.
+
+        Ids of 32 bits are compared on a circle, as Postgres does: half of it lies behind, half ahead.
+        """
+        xmax, running = self.xmax, self.in_progress
+        return [xid for xid in xids if not 0 < (behind := (xmax - xid) % _EPOCH) < _HALF or (xmax - behind) in running]
 
 
 async def wait_until_visible(conn: AsyncConnection[Any], xids: Collection[int]) -> None:
@@ -66,8 +74,7 @@ async def wait_until_visible(conn: AsyncConnection[Any], xids: Collection[int]) 
         except psycopg.OperationalError as error:
             raise SourceUnavailable("the source was lost while a commit was becoming visible") from error
         assert row is not None  # noqa: S101 - a select without FROM gives a row
-        snapshot = Snapshot.parse(row[0])
-        xids = [xid for xid in xids if not snapshot.sees(xid)]
+        xids = Snapshot.parse(row[0]).misses(xids)
         if not xids:
             return
         await asyncio.sleep(pause)

@@ -21,6 +21,8 @@ EPOCH = 1 << 32
         ("10:20:10,14", 19, True),
         ("20:20:", 20, False),
         ("20:20:", 19, True),
+        ("20:20:", 21, False),  # it got its id before a transaction that has ended, and commits
+        ("20:20:", EPOCH - 5, True),  # long ago: ids are compared on a circle
     ],
 )
 def test_a_snapshot_sees_what_is_below_its_end_and_not_running(text: str, xid: int, visible: bool) -> None:
@@ -33,3 +35,4 @@ def test_ids_are_told_apart_across_a_wraparound(xmax: int, back: int) -> None:
     assert Snapshot(xmax, frozenset()).sees(xid % EPOCH)
     assert not Snapshot(xmax, frozenset({xid})).sees(xid % EPOCH)
     assert not Snapshot(xmax, frozenset()).sees(xmax % EPOCH)
+    assert not Snapshot(xmax, frozenset()).sees((xmax + back) % EPOCH)
