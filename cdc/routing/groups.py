@@ -52,7 +52,7 @@ class Group:
     Attributes:
         dirty: by feed and key.
         truncated: feeds of which every known key is dirty.
-        entries: parts of the journal body.
+        body: the journal's entries.
         relations: the tables that the entries name, by number.
         changes: how many row changes.
         transactions: commit LSN -> commit time (microseconds since 2000), in commit order.
@@ -62,7 +62,7 @@ class Group:
 
     dirty: Mapping[tuple[str, str], Dirty]
     truncated: frozenset[str]
-    entries: list[bytes]
+    body: bytearray
     relations: Mapping[int, JournalRelation]
     changes: int
     transactions: Mapping[int, int]

@@ -36,11 +36,9 @@ class PollSession(Session):
             await poll.advance(self.durable)
 
     async def _peek(self, poll: SlotPoll) -> None:
-        feed = self.collector.feed
         async with aclosing(poll.peek(self.durable)) as portions:
             async for messages in portions:
-                for message in messages:
-                    feed(message, 0)
+                self.collector.feed(messages)
                 if self.is_full:
                     await self.store_group()
         if self.collector.has_news:

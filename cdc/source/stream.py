@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -28,13 +28,10 @@ from psycopg import AsyncConnection, errors, generators, pq, sql
 from cdc.connection import connect
 from cdc.errors import CdcError, DecodeError, SlotInUse, SlotLost, SourceError, SourceUnavailable
 from cdc.lsn import Lsn
-from cdc.wire.replication import KEEPALIVE, XLOG_DATA, XLOG_HEADER_BYTES, Keepalive, decode_keepalive, encode_status
+from cdc.wire.replication import KEEPALIVE, XLOG_DATA, Keepalive, decode_keepalive, encode_status
 
 STATUS_SECONDS: Final = 10.0  # the server cuts off a client that is silent for wal_sender_timeout (60 s by default)
 _SILENCE_SECONDS: Final = 45.0  # without a word from the server, although we asked for one: the line is dead
-
-Feed = Callable[[bytes, int], None]
-"""Takes a frame and the offset at which its pgoutput message begins."""
 
 
 class ReplicationStream:
@@ -82,30 +79,31 @@ class ReplicationStream:
         finally:
             await conn.close()
 
-    def read(self, feed: Feed, limit: int) -> int:
-        """Hand over up to `limit` frames that have arrived; return how many.
+    def read(self, most_bytes: int) -> list[bytes]:
+        """Take frames with messages that have arrived, none if nothing has; keepalives are noted.
+
+        Args:
+            most_bytes: stop once the frames are as large as this together.
 
         Raises:
             SourceUnavailable: if the stream ended or the connection was lost.
-            DecodeError: from `feed`, or for a frame of an unknown kind.
+            DecodeError: for a frame of an unknown kind.
         """
         get = self._pg.get_copy_data
-        done = 0
+        frames: list[bytes] = []
+        size = 0
         consumed = False
         try:
-            while done < limit:
+            while size < most_bytes:
                 length, view = get(1)
                 if length > 0:
                     frame = bytes(view)
-                    done += 1
+                    size += length
                     consumed = False
-                    kind = frame[0]
-                    if kind == XLOG_DATA:
-                        feed(frame, XLOG_HEADER_BYTES)
-                    elif kind == KEEPALIVE:
-                        self._note(decode_keepalive(frame))
+                    if frame[0] == XLOG_DATA:
+                        frames.append(frame)
                     else:
-                        raise DecodeError("replication frame", 0, f"frame kind {kind:#04x}")
+                        self._note(frame)
                 elif length == 0:
                     if consumed:
                         break
@@ -115,17 +113,20 @@ class ReplicationStream:
                     raise self._ended()
         except psycopg.OperationalError as error:
             raise SourceUnavailable("the replication connection was lost") from error
-        if done:
+        if size:
             self._heard_at = time.monotonic()
-        return done
+        return frames
 
-    def _note(self, keepalive: Keepalive) -> None:
-        """Keep the newest; a reply that was asked for stays due."""
+    def _note(self, frame: bytes) -> None:
+        """Keep the newest keepalive; a reply that was asked for stays due."""
+        if frame[0] != KEEPALIVE:
+            raise DecodeError("replication frame", 0, f"frame kind {frame[0]:#04x}")
+        keepalive = decode_keepalive(frame)
         asked = self.keepalive is not None and self.keepalive.reply_requested
         self.keepalive = Keepalive(keepalive.end_lsn, keepalive.reply_requested or asked)
 
-    async def readable(self, seconds: float) -> None:
-        """Wait until something arrives or `wake` is called, at most `seconds`."""
+    async def readable(self, seconds: float) -> bool:
+        """Wait until something arrives or `wake` is called, at most `seconds`; tell whether it happened."""
         loop = asyncio.get_running_loop()
         self._arrived = arrived = loop.create_future()
         loop.add_reader(self._pg.socket, _settle, arrived)
@@ -136,6 +137,7 @@ class ReplicationStream:
         finally:
             loop.remove_reader(self._pg.socket)
             self._arrived = None
+        return arrived.done() and not arrived.cancelled()
 
     def wake(self) -> None:
         """End a wait at once."""

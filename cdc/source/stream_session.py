@@ -13,10 +13,12 @@ from typing import Final
 from cdc.source.session import Session
 from cdc.source.stream import STATUS_SECONDS, ReplicationStream
 from cdc.waiting import wait_at_most
+from cdc.wire.replication import XLOG_HEADER_BYTES
 
-_FRAMES_A_TURN: Final = 1_000  # about 3 ms of work; then other tasks get their turn
+_BYTES_A_TURN: Final = 128 * 1024  # some 1,000 changes, about 2 ms of work; then other tasks get their turn
 _RUSH_CHANGES: Final = 1_000  # a group of this size says that changes come faster than they are stored one by one
 _GATHER_SECONDS: Final = 0.25
+_QUIET_SECONDS: Final = 0.02  # nothing for so long says that the rush is over
 _CONFIRM_SECONDS: Final = 0.2  # the server pays for each confirmation; few of them are enough
 
 
@@ -34,7 +36,7 @@ class StreamSession(Session):
         """
         self._news = asyncio.Event()
         self._room = asyncio.Event()
-        self._full = asyncio.Event()
+        self._enough = asyncio.Event()
         config = self.config
         async with ReplicationStream.open(
             config.source_dsn, slot=config.slot, publication=config.publication, start=self.durable
@@ -55,16 +57,17 @@ class StreamSession(Session):
     async def _watch(self, stop: asyncio.Event, stream: ReplicationStream) -> None:
         await stop.wait()
         self._stopping = True
-        self._full.set()
+        self._enough.set()
         stream.wake()
 
     async def _read(self, stream: ReplicationStream) -> None:
         while not self._stopping:
-            done = stream.read(self.collector.feed, _FRAMES_A_TURN)
+            frames = stream.read(_BYTES_A_TURN)
+            self.collector.feed(frames, XLOG_HEADER_BYTES)
             if self.collector.has_news:
                 self._news.set()
             await self._reply(stream)
-            if done == 0:
+            if not frames:
                 await self._wait_for_more(stream)
             elif self.is_full:
                 await self._wait_for_room(stream)
@@ -72,13 +75,18 @@ class StreamSession(Session):
                 await asyncio.sleep(0)
 
     async def _wait_for_more(self, stream: ReplicationStream) -> None:
-        if not self._stopping:  # a stop that came while we replied would end no wait any more
+        if self._stopping:  # a stop that came while we replied would end no wait any more
+            return
+        if self.collector.has_news:
+            if not await stream.readable(_QUIET_SECONDS):
+                self._enough.set()
+        else:
             await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
 
     async def _wait_for_room(self, stream: ReplicationStream) -> None:
         """Stop reading until the group that is being stored is durable; the server waits for us meanwhile."""
         self._room.clear()
-        self._full.set()
+        self._enough.set()
         while not self._room.is_set():
             await wait_at_most(self._room, STATUS_SECONDS)
             if stream.quiet_seconds >= STATUS_SECONDS:
@@ -103,9 +111,9 @@ class StreamSession(Session):
 
     async def _gather(self) -> None:
         """Let a group grow while changes come fast: a key that comes again is marked once for each group."""
-        self._full.clear()
+        self._enough.clear()
         if not (self.is_full or self._stopping):
-            await wait_at_most(self._full, _GATHER_SECONDS)
+            await wait_at_most(self._enough, _GATHER_SECONDS)
 
     async def _reply(self, stream: ReplicationStream) -> None:
         """Answer a keepalive, or say how far we are if that is due."""

@@ -24,11 +24,11 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
-from cdc.state.outbox import MARK_SQL, NOTIFY_SQL, Mark, mark_params
+from cdc.state.outbox import MARK_SEEN_SQL, NOTIFY_SQL, plain_array, text_array
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
 
-_COMPRESS_ASIDE: Final = 5_000  # entries from which compression would hold up the event loop for over a millisecond
+_COMPRESS_ASIDE: Final = 250_000  # bytes from which compression would hold up the event loop for over a millisecond
 
 _MOVE: LiteralString = """
     update cdc.position
@@ -44,7 +44,7 @@ written as (
             %(relations)s::jsonb, %(body)s)
     returning 1
 ),
-marked as ({MARK_SQL} returning 1),
+marked as ({MARK_SEEN_SQL} returning 1),
 notified as ({NOTIFY_SQL})
 select (select count(*) from moved) from notified
 """
@@ -155,13 +155,13 @@ class CaptureStore:
         lsns = list(group.transactions)
         times = [time_of(group.transactions[lsn]) for lsn in (lsns[0], lsns[-1])]
         body = (
-            await asyncio.to_thread(compress, group.entries)
-            if len(group.entries) > _COMPRESS_ASIDE
-            else compress(group.entries)
+            await asyncio.to_thread(compress, [group.body])
+            if len(group.body) > _COMPRESS_ASIDE
+            else compress([group.body])
         )
         params = {
             **self._moved(group.progress),
-            **mark_params(self._marks(group)),
+            **self._marked(group),
             "first_lsn": str(Lsn(lsns[0])),
             "last_lsn": str(Lsn(lsns[-1])),
             "first_time": times[0],
@@ -202,22 +202,24 @@ class CaptureStore:
             "committed_at": None if progress.commit_time is None else time_of(progress.commit_time),
         }
 
-    def _marks(self, group: Group) -> list[Mark]:
-        times = {lsn: time_of(microseconds) for lsn, microseconds in group.transactions.items()}
+    def _marked(self, group: Group) -> dict[str, str]:
+        """Give MARK_SEEN_SQL its arrays; written column by column, since a group marks thousands of keys."""
         now = datetime.now(UTC)
-        due_in = {lane: seconds_until_window_ends(now, self._lane_seconds.get(lane, 0.0)) for lane in Lane}
-        return [
-            Mark(
-                feed=feed,
-                key=key,
-                lane=dirty.lane,
-                due_in_seconds=due_in[dirty.lane],
-                dirty_at=times[dirty.first_lsn],
-                first_lsn=Lsn(dirty.first_lsn),
-                last_lsn=Lsn(dirty.last_lsn),
-            )
-            for (feed, key), dirty in group.dirty.items()
-        ]
+        due_in = {lane: str(seconds_until_window_ends(now, self._lane_seconds.get(lane, 0.0))) for lane in Lane}
+        marks = group.dirty.values()
+        lsns = {lsn for mark in marks for lsn in (mark.first_lsn, mark.last_lsn)}
+        texts = {lsn: str(Lsn(lsn)) for lsn in lsns}
+        times = {lsn: time_of(group.transactions[lsn]).isoformat() for lsn in lsns}
+        return {
+            "feeds": text_array([feed for feed, _ in group.dirty]),
+            "keys": text_array([key for _, key in group.dirty]),
+            "lanes": plain_array([mark.lane for mark in marks]),
+            "due_in": plain_array([due_in[mark.lane] for mark in marks]),
+            "dirty_at": text_array([times[mark.first_lsn] for mark in marks]),
+            "first_lsns": plain_array([texts[mark.first_lsn] for mark in marks]),
+            "last_lsns": plain_array([texts[mark.last_lsn] for mark in marks]),
+            "forced": plain_array(["f"] * len(marks)),
+        }
 
 
 def _translate(error: psycopg.Error) -> CdcError:

@@ -45,21 +45,23 @@ class Mark:
     forced: bool = False
 
 
-# Of two marks the more urgent lane and the earlier time win. A parked row starts afresh: its old lane and time say
-# nothing. The claim stays: the fresh generation alone tells the worker that holds it that something happened since.
-MARK_SQL: LiteralString = """
+_MARKS: LiteralString = """
 insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn, forced)
 select m.feed, m.key, m.lane, now() + make_interval(secs => m.due_in), m.dirty_at, m.first_lsn, m.last_lsn, m.forced
 from unnest(
     %(feeds)s::text[], %(keys)s::text[], %(lanes)s::text[], %(due_in)s::float8[], %(dirty_at)s::timestamptz[],
     %(first_lsns)s::pg_lsn[], %(last_lsns)s::pg_lsn[], %(forced)s::boolean[]
 ) as m (feed, key, lane, due_in, dirty_at, first_lsn, last_lsn, forced)
+"""
+_LANES: LiteralString = "'{live,rollup,daily,bulk}'"  # the most urgent first
+# Of two marks the more urgent lane and the earlier time win. A parked row starts afresh: its old lane and time say
+# nothing. The claim stays: the fresh generation alone tells the worker that holds it that something happened since.
+_MERGE: LiteralString = f"""
 order by m.feed collate "C", m.key collate "C"
 on conflict (feed, key) do update set
     lane = case
         when o.parked_at is not null then excluded.lane
-        when array_position('{live,rollup,daily,bulk}', o.lane)
-           < array_position('{live,rollup,daily,bulk}', excluded.lane) then o.lane
+        when array_position({_LANES}, o.lane) < array_position({_LANES}, excluded.lane) then o.lane
         else excluded.lane end,
     due_at = case when o.parked_at is not null then excluded.due_at else least(o.due_at, excluded.due_at) end,
     dirty_at = least(o.dirty_at, excluded.dirty_at),
@@ -72,33 +74,54 @@ on conflict (feed, key) do update set
     reason = null,
     detail = null
 """
+MARK_SQL: LiteralString = _MARKS + _MERGE
 """Marks keys dirty; each (feed, key) may occur once in the arrays. Also usable as a part of a `with`."""
+
+# A row that nobody has claimed and that would become no more urgent is left alone; its last_lsn then stands for later
+# changes too. The times of two marks for one window differ by what each took to get here.
+MARK_SEEN_SQL: LiteralString = f"""
+{_MARKS}
+where not exists (
+    select from cdc.outbox w
+    where w.feed = m.feed and w.key = m.key
+      and w.claimed_by is null and w.claimed_until is null
+      and w.parked_at is null and w.attempts = 0 and w.reason is null and w.detail is null
+      and array_position({_LANES}, w.lane) <= array_position({_LANES}, m.lane)
+      and w.due_at <= now() + make_interval(secs => m.due_in + 1)
+      and w.dirty_at <= m.dirty_at and w.first_lsn <= m.first_lsn and w.forced >= m.forced
+)
+{_MERGE}
+"""
+"""The same for changes that every query sees already, as capture's are: `MARK_SQL` is right for any.
+
+Whoever claims a row after this statement began reads a truth that holds those changes, so a row without a claim needs
+no fresh generation. A mark for something that becomes visible with the marking transaction must not rely on that.
+"""
 
 
 def mark_params(marks: Sequence[Mark]) -> dict[str, str]:
     """Give MARK_SQL its parameters: eight arrays of equal length, `feeds` to `forced`.
 
-    They are written as array literals: psycopg's own way through lists takes longer than the statement itself, and
-        capture
-    marks thousands of keys at a time.
+    They are written as array literals: psycopg's own way through lists takes longer than the statement itself.
     """
     return {
-        "feeds": _text_array([m.feed for m in marks]),
-        "keys": _text_array([m.key for m in marks]),
-        "lanes": _plain_array([m.lane.value for m in marks]),
-        "due_in": _plain_array([str(m.due_in_seconds) for m in marks]),
-        "dirty_at": _text_array([m.dirty_at.isoformat() for m in marks]),
-        "first_lsns": _plain_array(["null" if m.first_lsn is None else str(m.first_lsn) for m in marks]),
-        "last_lsns": _plain_array(["null" if m.last_lsn is None else str(m.last_lsn) for m in marks]),
-        "forced": _plain_array(["t" if m.forced else "f" for m in marks]),
+        "feeds": text_array([m.feed for m in marks]),
+        "keys": text_array([m.key for m in marks]),
+        "lanes": plain_array([m.lane.value for m in marks]),
+        "due_in": plain_array([str(m.due_in_seconds) for m in marks]),
+        "dirty_at": text_array([m.dirty_at.isoformat() for m in marks]),
+        "first_lsns": plain_array(["null" if m.first_lsn is None else str(m.first_lsn) for m in marks]),
+        "last_lsns": plain_array(["null" if m.last_lsn is None else str(m.last_lsn) for m in marks]),
+        "forced": plain_array(["t" if m.forced else "f" for m in marks]),
     }
 
 
-def _plain_array(items: Sequence[str]) -> str:
+def plain_array(items: Sequence[str]) -> str:
+    """Write an array literal of items that hold nothing special."""
     return "{" + ",".join(items) + "}"
 
 
-def _text_array(items: Sequence[str]) -> str:
+def text_array(items: Sequence[str]) -> str:
     """Write a text[] literal; only quotes and backslashes are special inside quotes."""
     text = '","'.join(items)
     if "\\" in text or text.count('"') != 2 * max(0, len(items) - 1):

@@ -10,7 +10,7 @@ A body is a zstd frame (with checksum) over a run of entries:
     T  relation (2)                           truncated
 
 Relations are numbered in the chunk's own table. Packed rows (`cdc.wire.rows`) are the key columns as pgoutput sent
-them, so that capture appends bytes and encodes nothing.
+them, and B is how its Begin message begins, so that capture appends bytes and encodes nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ import zstandard
 from cdc.errors import DecodeError
 from cdc.lsn import Lsn
 from cdc.wire.rows import unpack_from
+
+BEGIN_ENTRY_BYTES: Final = 17
+"""How long the entry is that opens a transaction; a Begin message of pgoutput begins with the same bytes."""
 
 _BEGIN: Final = struct.Struct(">cQq")
 _TAG: Final = struct.Struct(">cH")
@@ -67,7 +70,7 @@ def tag(kind: bytes, relation: int) -> bytes:
     return _TAG.pack(kind, relation)
 
 
-def compress(parts: Iterable[bytes]) -> bytes:
+def compress(parts: Iterable[bytes | bytearray]) -> bytes:
     """Make a body of entries.
 
     Large groups are compressed aside, in a thread that may outlive its session. A compressor serves one thread at a

@@ -14,17 +14,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from cdc.errors import DecodeError
 
 Pack = Callable[[bytes, int], tuple[bytes, int]]
 """From a message and the offset of a TupleData part to (packed row, offset behind the part)."""
 
+PackRest = Callable[[bytes, int], bytes]
+"""From a message and the offset of the first column, behind the count, to the packed row; the message ends with it."""
+
 Unpack = Callable[[bytes], list[str | None]]
 """From a packed row to its values."""
 
-_LENGTH: Final = struct.Struct(">i").unpack_from
+_LENGTH: Final = struct.Struct(">I").unpack_from  # read as unsigned, a negative one lies far beyond any message
 _COUNT: Final = struct.Struct(">h").unpack_from
 
 
@@ -39,25 +42,36 @@ def compile_pack(columns: int, wanted: Sequence[int]) -> Pack:
         A function that raises `DecodeError` when the part is cut short, has another number of columns, or holds a
         column kind that can't be (`u` in a wanted column, or binary).
     """
-    return _compile(columns, tuple(wanted))
+    pack: Pack = _compile(columns, tuple(wanted), is_rest=False)
+    return pack
+
+
+def compile_pack_rest(columns: int, wanted: Sequence[int]) -> PackRest:
+    """Make the packing function for a row that ends its message, of which the number of columns is known.
+
+    Returns:
+        A function that raises `DecodeError` as that of `compile_pack` does, and when anything stands behind the row.
+    """
+    pack: PackRest = _compile(columns, tuple(wanted), is_rest=True)
+    return pack
 
 
 @lru_cache(maxsize=256)
-def _compile(columns: int, wanted: tuple[int, ...]) -> Pack:
-    lines = [
-        "def pack(m, p, length=_LENGTH, count=_COUNT):",
-        "    try:",
-        f"        if count(m, p)[0] != {columns}: raise wrong_count(p)",
-        "        p += 2",
-    ]
+def _compile(columns: int, wanted: tuple[int, ...], *, is_rest: bool) -> Any:
+    lines = ["def pack(m, p, length=_LENGTH, count=_COUNT):", "    try:"]
+    if not is_rest:
+        lines += [f"        if count(m, p)[0] != {columns}: raise wrong_count(p)", "        p += 2"]
     for position in range(columns):
         lines += _column_lines(position, is_wanted=position in wanted)
     lines += [
         "    except (IndexError, struct_error):",
         "        raise cut_short(len(m)) from None",
         "    if p > len(m): raise cut_short(len(m))",
-        f"    return {_joined(columns, wanted)}, p",
     ]
+    packed = _joined(columns, wanted)
+    lines += (
+        ["    if p != len(m): raise too_long(m, p)", f"    return {packed}"] if is_rest else [f"    return {packed}, p"]
+    )
     namespace: dict[str, object] = {
         "_LENGTH": _LENGTH,
         "_COUNT": _COUNT,
@@ -65,10 +79,10 @@ def _compile(columns: int, wanted: tuple[int, ...]) -> Pack:
         "cut_short": lambda at: DecodeError("row", at, "the row is cut short"),
         "wrong_count": lambda at: DecodeError("row", at, f"a row of {columns} columns expected"),
         "bad_kind": lambda at: DecodeError("row", at, "a column kind that can't stand here"),
+        "too_long": lambda m, at: DecodeError("row", at, f"{len(m) - at} bytes too many"),
     }
     exec("\n".join(lines), namespace)  # noqa: S102 - made of counts and positions only
-    pack: Pack = namespace["pack"]  # type: ignore[assignment]  # exec knows no types
-    return pack
+    return namespace["pack"]
 
 
 def _column_lines(position: int, *, is_wanted: bool) -> list[str]:
@@ -79,9 +93,7 @@ def _column_lines(position: int, *, is_wanted: bool) -> list[str]:
         *start,
         "        k = m[p]",
         "        if k == 116:",
-        "            n = length(m, p + 1)[0]",
-        "            if n < 0: raise bad_kind(p)",
-        "            p += 5 + n",
+        "            p += 5 + length(m, p + 1)[0]",
         f"        elif {others}: raise bad_kind(p)",
         "        else: p += 1",
         *end,
@@ -155,7 +167,7 @@ def unpack_from(data: bytes, offset: int, columns: int) -> tuple[list[str | None
                 continue
             length = _LENGTH(data, p + 1)[0]
             end = p + 5 + length
-            if data[p] != 116 or length < 0 or end > len(data):
+            if data[p] != 116 or end > len(data):
                 raise DecodeError("packed row", p, "not a packed column")
             values.append(data[p + 5 : end].decode("utf-8"))
             p = end

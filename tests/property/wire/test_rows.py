@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.errors import DecodeError
 from cdc.wire.messages import UNCHANGED, Insert, Tuple
 from cdc.wire.pgoutput import decode
-from cdc.wire.rows import compile_pack, compile_unpack, unpack
+from cdc.wire.rows import compile_pack, compile_pack_rest, compile_unpack, unpack
 from tests.support.pgoutput import encode, row
 from tests.support.strategies import texts, values
 
@@ -40,6 +41,19 @@ def test_packing_agrees_with_decoding_and_selecting(drawn: tuple[Tuple, tuple[in
     packed, end = compile_pack(len(values_), wanted)(message, _HEADER)
     assert end == len(message)
     assert compile_unpack(len(wanted))(packed) == unpack(packed, len(wanted)) == selected(message, wanted)
+
+
+@given(rows(), st.binary(min_size=1, max_size=6))
+def test_the_rest_of_a_message_packs_alike_and_must_be_exactly_the_row(
+    drawn: tuple[Tuple, tuple[int, ...]], more: bytes
+) -> None:
+    values_, wanted = drawn
+    message = encode(Insert(16384, values_))
+    pack, columns = compile_pack_rest(len(values_), wanted), _HEADER + 2
+    assert pack(message, columns) == compile_pack(len(values_), wanted)(message, _HEADER)[0]
+    for wrong in (message + more, *(message[:end] for end in range(columns, len(message)))):
+        with pytest.raises(DecodeError):
+            pack(wrong, columns)
 
 
 @given(rows())

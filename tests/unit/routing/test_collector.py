@@ -49,7 +49,7 @@ def commit(at: int) -> Commit:
 def collector(*messages: PgMessage, start: Progress | None = None) -> Collector:
     made = Collector(ROUTES, start or Progress(Lsn(0)))
     for message in messages:
-        made.feed(encode(message))
+        made.feed([encode(message)])
     return made
 
 
@@ -78,27 +78,27 @@ def collector(*messages: PgMessage, start: Progress | None = None) -> Collector:
 def test_a_sequence_that_no_server_sends_is_refused(before: list[PgMessage], wrong: PgMessage) -> None:
     made = collector(*before)
     with pytest.raises(DecodeError):
-        made.feed(encode(wrong))
+        made.feed([encode(wrong)])
     assert (made.size, made.has_news) == (0, False)
 
 
 def test_a_row_behind_a_transaction_that_was_skipped_is_refused_too() -> None:
     made = collector(begin(100), USERS, ADA, commit(100), start=Progress(Lsn(110)))
     with pytest.raises(DecodeError, match="outside a transaction"):
-        made.feed(encode(ADA))
+        made.feed([encode(ADA)])
 
 
 @pytest.mark.parametrize("frame", [b"", b"w" + b"\0" * 24, b"I", b"U\0\0\0\1", b"D\0\0\0\1K", b"I\0\0\0\1N\0\2"])
 def test_a_frame_that_ends_early_is_refused(frame: bytes) -> None:
     made = collector(begin(100), USERS)
     with pytest.raises(DecodeError):
-        made.feed(frame, 25 if frame[:1] == b"w" else 0)
+        made.feed([frame], 25 if frame[:1] == b"w" else 0)
 
 
 def test_bytes_behind_a_row_are_refused() -> None:
     made = collector(begin(100), USERS)
     with pytest.raises(DecodeError, match="3 bytes too many"):
-        made.feed(encode(ADA) + b"abc")
+        made.feed([encode(ADA) + b"abc"])
 
 
 def test_a_key_that_is_not_utf8_is_refused_when_the_group_is_taken() -> None:
@@ -111,7 +111,7 @@ def test_a_damaged_change_is_not_counted_as_captured() -> None:
     """Counted, it would be skipped when the transaction is read again."""
     made = collector(begin(100), USERS, ADA)
     with pytest.raises(DecodeError):
-        made.feed(encode(ADA)[:-1])
+        made.feed([encode(ADA)[:-1]])
     assert made.take().progress == Progress(Lsn(0), Lsn(100), 1, 0)
 
 
@@ -120,20 +120,38 @@ def test_a_group_that_ends_inside_a_transaction_says_how_far_it_is() -> None:
     group = made.take()
     assert group.progress == Progress(Lsn(0), Lsn(100), 3, 0)
     assert group.changes == 2
-    made.feed(encode(Insert(1, (b"bob", b""))))
-    made.feed(encode(commit(100)))
+    made.feed([encode(Insert(1, (b"bob", b"")))])
+    made.feed([encode(commit(100))])
     rest = made.take()
     assert rest.progress == Progress(Lsn(110), commit_time=0)
-    assert [e.values for e in read_body(compress(rest.entries), rest.relations)] == [("bob",)]
+    assert [e.values for e in read_body(compress([rest.body]), rest.relations)] == [("bob",)]
+
+
+def test_a_key_is_marked_once_for_a_transaction_however_many_groups_it_takes() -> None:
+    made = collector(begin(100), USERS, XP, ADA)
+    assert [key for _, key in made.take().dirty] == ["ada"]
+    made.feed([encode(ADA), encode(Insert(1, (b"bob", b"")))])
+    group = made.take()
+    assert ([key for _, key in group.dirty], group.changes) == (["bob"], 2)
+    made.feed([encode(ADA), encode(commit(100)), encode(begin(200)), encode(ADA)])
+    group = made.take()
+    assert {key: (d.first_lsn, d.last_lsn) for (_, key), d in group.dirty.items()} == {"ada": (200, 200)}
+
+
+def test_a_key_that_only_an_earlier_transaction_of_the_group_touched_is_marked_again() -> None:
+    made = collector(begin(100), USERS, ADA, commit(100), begin(200), Insert(1, (b"bob", b"")))
+    assert {key for _, key in made.take().dirty} == {"ada", "bob"}
+    made.feed([encode(ADA), encode(commit(200))])
+    assert [key for _, key in made.take().dirty] == ["ada"]
 
 
 def test_reading_again_skips_what_the_open_transaction_had() -> None:
     start = Progress(Lsn(50), Lsn(100), 2)
     made = collector(begin(100), USERS, ADA, start=start)
     assert made.progress == start  # until the stream is past it, the old position holds
-    made.feed(encode(ADA))
+    made.feed([encode(ADA)])
     assert not made.has_news
-    made.feed(encode(Insert(1, (b"bob", b""))))
+    made.feed([encode(Insert(1, (b"bob", b"")))])
     assert [key for _, key in made.take().dirty] == ["bob"]
 
 
@@ -151,7 +169,7 @@ def test_a_key_change_makes_both_keys_dirty() -> None:
 
 def test_a_key_that_was_changed_away_keeps_its_first_change() -> None:
     made = collector(begin(100), USERS, Insert(1, (b"old", b"")), commit(100), begin(200))
-    made.feed(encode(Update(1, (b"new", b""), (b"old", None), "K")))
+    made.feed([encode(Update(1, (b"new", b""), (b"old", None), "K"))])
     dirty = made.take().dirty
     assert {key: (d.first_lsn, d.last_lsn) for (_, key), d in dirty.items()} == {"old": (100, 200), "new": (200, 200)}
 
@@ -159,14 +177,14 @@ def test_a_key_that_was_changed_away_keeps_its_first_change() -> None:
 def test_a_truncate_marks_the_feeds_of_watched_tables_only() -> None:
     made = collector(begin(100), USERS, OTHER, Truncate(0, (3,)))
     assert not made.has_news
-    made.feed(encode(Truncate(1, (1, 3))))
+    made.feed([encode(Truncate(1, (1, 3)))])
     group = made.take()
     assert (group.truncated, group.dirty, group.changes) == (frozenset({"contacts"}), {}, 1)
 
 
 def test_the_more_urgent_lane_wins_and_the_span_covers_both() -> None:
     made = collector(begin(100), USERS, XP, Insert(2, (b"ada",)), commit(100), begin(200), ADA, commit(200), begin(300))
-    made.feed(encode(Insert(2, (b"ada",))))
+    made.feed([encode(Insert(2, (b"ada",)))])
     (dirty,) = made.take().dirty.values()
     assert (dirty.lane, dirty.first_lsn, dirty.last_lsn) == (Lane.LIVE, 100, 300)
 
@@ -177,7 +195,7 @@ def test_a_keepalive_moves_the_position_forward_only_and_never_inside_a_transact
     assert made.progress.lsn == 110
     made.advance(Lsn(500))
     assert made.progress.lsn == 500
-    made.feed(encode(begin(600)))
+    made.feed([encode(begin(600))])
     made.advance(Lsn(700))
     assert made.progress.lsn == 500
 
