@@ -100,6 +100,10 @@ class Settings(BaseSettings):
         default=20, description="How long a stop waits for what is in flight before it is given back."
     )
     cdc_journal_days: Annotated[float, Field(gt=0)] = Field(default=7, description="How long the journal is kept.")
+    cdc_journal_mb: Annotated[float, Field(gt=0)] = Field(
+        default=1_024,
+        description="How many megabytes it may take; the oldest chunks go first. A million changes take about 20.",
+    )
     cdc_log: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
         default="auto", description="Form of the log on stderr; `auto` is text on a terminal and JSON elsewhere."
     )

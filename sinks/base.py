@@ -109,6 +109,38 @@ class Misfit:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A record as the sink holds it now.
+
+    Attributes:
+        crm_id: the sink's id of the record.
+        fields: values by view column; columns that the sink has no field for are left out.
+    """
+
+    crm_id: str
+    fields: Mapping[str, object] = field(repr=False)
+
+
+class Readable(Protocol):
+    """A sink whose records can be looked at."""
+
+    async def read(self, record_id: str, crm_id: str | None, columns: Sequence[str]) -> Held | None:
+        """Read one record: by the sink's id, or by our identity of it where that isn't known.
+
+        Returns:
+            None if it isn't there, or can't be found without the sink's id.
+
+        Raises:
+            SinkError: as `Sink.deliver`.
+        """
+        ...
+
+    def same(self, column: str, ours: FieldValue, theirs: object) -> bool:
+        """Tell whether the sink's value is ours, in the form that the sink gives it."""
+        ...
+
+
 class Sink(Protocol):
     """A module of an outside system that records are delivered to.
 

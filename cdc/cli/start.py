@@ -105,6 +105,12 @@ def configured_source(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
+def ledger_key(settings: Settings) -> bytes:
+    """Give the key of the ledger's hashes. Settings with a database always have one."""
+    key = settings.cdc_encryption_key
+    return Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
+
+
 @asynccontextmanager
 async def open_databases(settings: Settings) -> AsyncIterator[tuple[AsyncConnection[Any], AsyncConnection[Any]]]:
     """Connect to source and state, for the length of the block.

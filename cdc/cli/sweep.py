@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cdc.cli.start import begin, open_databases
+from cdc.cli.start import begin, ledger_key, open_databases
 from cdc.errors import ConfigError
 from cdc.repair.sweep import Sweep, sweep_all, sweep_feed
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
-from cdc.state.envelope import Keyring
 
 
 def sweep(
@@ -46,8 +45,7 @@ async def _sweep(settings: Settings, profile: Profile, feed: str | None, *, dry_
     if feed is not None and feed not in profile.feeds:
         raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
     async with open_databases(settings) as (source, state):
-        key = settings.cdc_encryption_key
-        hash_key = Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
+        hash_key = ledger_key(settings)
         if feed is None:
             return await sweep_all(source, state, profile, hash_key, dry_run=dry_run, forced=forced)
         return [await sweep_feed(source, state, profile.feeds[feed], hash_key, dry_run=dry_run, forced=forced)]

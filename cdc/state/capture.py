@@ -36,6 +36,24 @@ _MOVE: LiteralString = """
         committed_at = coalesce(%(committed_at)s::timestamptz, committed_at), captured_at = now()
     where slot = %(slot)s
 """
+# What was captured before the slot began is another span of the journal: between the two nobody read.
+_BEGIN: LiteralString = """
+with ended as (
+    update cdc.journal_span s set to_lsn = p.lsn, ended_at = now(), to_chunk = greatest(
+        s.after_chunk, (select max(j.id) from cdc.journal j where j.slot = s.slot))
+    from cdc.position p
+    where s.slot = %(slot)s and p.slot = s.slot and s.ended_at is null
+),
+begun as (
+    insert into cdc.journal_span (slot, system_id, timeline, after_chunk, from_lsn, from_time)
+    select %(slot)s, %(system_id)s, %(timeline)s, coalesce(max(id), 0), %(lsn)s::pg_lsn, now()
+    from cdc.journal where slot = %(slot)s
+)
+insert into cdc.position (slot, system_id, timeline, lsn)
+values (%(slot)s, %(system_id)s, %(timeline)s, %(lsn)s::pg_lsn)
+on conflict (slot) do update set system_id = excluded.system_id, timeline = excluded.timeline,
+    lsn = excluded.lsn, open_lsn = null, open_changes = 0, swept_at = null, captured_at = now()
+"""
 _RECORD: LiteralString = f"""
 with moved as ({_MOVE} returning 1),
 written as (
@@ -129,12 +147,7 @@ class CaptureStore:
     async def begin(self, system_id: str, timeline: int, lsn: Lsn) -> None:
         """Store where a new slot begins; everything in the views is yet to be compared."""
         await self._conn.execute(
-            """
-            insert into cdc.position (slot, system_id, timeline, lsn) values (%s, %s, %s, %s::pg_lsn)
-            on conflict (slot) do update set system_id = excluded.system_id, timeline = excluded.timeline,
-                lsn = excluded.lsn, open_lsn = null, open_changes = 0, swept_at = null, captured_at = now()
-            """,
-            [self._slot, system_id, timeline, str(lsn)],
+            _BEGIN, {"slot": self._slot, "system_id": system_id, "timeline": timeline, "lsn": str(lsn)}
         )
 
     async def record_gap(self, cause: str, position: Lsn, resumed: Lsn) -> None:
@@ -153,7 +166,7 @@ class CaptureStore:
             StateError: if the position is gone.
         """
         lsns = list(group.transactions)
-        times = [time_of(group.transactions[lsn]) for lsn in (lsns[0], lsns[-1])]
+        times = group.transactions.values()  # a clock may go back, so the first commit need not be the earliest
         body = (
             await asyncio.to_thread(compress, [group.body])
             if len(group.body) > _COMPRESS_ASIDE
@@ -164,8 +177,8 @@ class CaptureStore:
             **self._marked(group),
             "first_lsn": str(Lsn(lsns[0])),
             "last_lsn": str(Lsn(lsns[-1])),
-            "first_time": times[0],
-            "last_time": times[1],
+            "first_time": time_of(min(times)),
+            "last_time": time_of(max(times)),
             "changes": group.changes,
             "relations": json.dumps({n: {"table": r.table, "columns": r.columns} for n, r in group.relations.items()}),
             "body": body,

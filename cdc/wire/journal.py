@@ -29,10 +29,10 @@ from cdc.wire.rows import unpack_from
 BEGIN_ENTRY_BYTES: Final = 17
 """How long the entry is that opens a transaction; a Begin message of pgoutput begins with the same bytes."""
 
-_BEGIN: Final = struct.Struct(">cQq")
-_TAG: Final = struct.Struct(">cH")
+BEGIN: Final = struct.Struct(">cQq")
+TAG: Final = struct.Struct(">cH")
 _BEGIN_KIND: Final = ord("B")
-_ROW_KINDS: Final = frozenset(b"IUOD")
+ROW_KINDS: Final = frozenset(b"IUOD")
 _TRUNCATE_KIND: Final = ord("T")
 
 _LEVEL: Final = 1  # keeps up with the stream: about 3 ms for the 50,000 changes of a full group
@@ -62,12 +62,12 @@ class JournalEntry:
 
 def begin_entry(commit_lsn: int, commit_time: int) -> bytes:
     """Make the entry that opens a transaction."""
-    return _BEGIN.pack(b"B", commit_lsn, commit_time)
+    return BEGIN.pack(b"B", commit_lsn, commit_time)
 
 
 def tag(kind: bytes, relation: int) -> bytes:
     """Make what stands before a packed row, or a whole truncate entry."""
-    return _TAG.pack(kind, relation)
+    return TAG.pack(kind, relation)
 
 
 def compress(parts: Iterable[bytes | bytearray]) -> bytes:
@@ -79,11 +79,14 @@ def compress(parts: Iterable[bytes | bytearray]) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(b"".join(parts))
 
 
-def _decompress(body: bytes) -> bytes:
-    """Undo `compress`.
+def decompress(body: bytes) -> bytes:
+    """Undo `compress`: give the entries of a body as one run of bytes.
 
     Not with the one-call function: that believes the size in the frame's header, so that a damaged header reads as an
     empty body or asks for more memory than there is.
+
+    Raises:
+        DecodeError: if the frame is damaged.
     """
     frame = zstandard.ZstdDecompressor().decompressobj()
     try:
@@ -101,22 +104,30 @@ def read_body(body: bytes, relations: Mapping[int, JournalRelation]) -> Iterator
     Raises:
         DecodeError: if the frame is damaged or an entry isn't as above.
     """
-    data = _decompress(body)
+    return read_entries(decompress(body), relations)
+
+
+def read_entries(data: bytes, relations: Mapping[int, JournalRelation]) -> Iterator[JournalEntry]:
+    """Decode the entries of a body that is decompressed.
+
+    Raises:
+        DecodeError: if one isn't as above.
+    """
     commit_lsn, commit_time = Lsn(0), 0
     p = 0
     try:
         while p < len(data):
             kind = data[p]
             if kind == _BEGIN_KIND:
-                _, lsn, commit_time = _BEGIN.unpack_from(data, p)
+                _, lsn, commit_time = BEGIN.unpack_from(data, p)
                 commit_lsn = Lsn(lsn)
-                p += _BEGIN.size
+                p += BEGIN.size
                 continue
-            _, number = _TAG.unpack_from(data, p)
+            _, number = TAG.unpack_from(data, p)
             relation = relations.get(number)
-            if relation is None or (kind != _TRUNCATE_KIND and kind not in _ROW_KINDS):
+            if relation is None or (kind != _TRUNCATE_KIND and kind not in ROW_KINDS):
                 raise DecodeError("journal chunk", p, "not a journal entry")
-            p += _TAG.size
+            p += TAG.size
             values: list[str | None] = []
             if kind != _TRUNCATE_KIND:
                 values, p = unpack_from(data, p, len(relation.columns))

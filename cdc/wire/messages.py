@@ -26,6 +26,11 @@ def time_of(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def microseconds_of(time: datetime) -> int:
+    """Turn an aware time into Postgres's microseconds since 2000-01-01 UTC: undo `time_of`."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 class Unchanged(Enum):
     """The type of `UNCHANGED`."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from sinks.base import Action, Column, Delivered, Effect, Misfit, Operation, Outcome
+from sinks.base import Action, Column, Delivered, Effect, FieldValue, Held, Misfit, Operation, Outcome
 from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.zoho.client import ZohoClient
 from sinks.zoho.fields import CrmField, find_field, read_fields, resolve
 from sinks.zoho.fitting import check_fit
 from sinks.zoho.limits import MAX_RECORDS, Kind
+from sinks.zoho.reading import read_record, rows_of, same_value
 from sinks.zoho.responses import Done, Item, read_items
 from sinks.zoho.transport import JsonValue
 
@@ -65,6 +66,25 @@ class ModuleSink:
         if operations[0].action is Action.WITHDRAW:
             return await self._withdraw(operations)
         return await self._write(operations)
+
+    async def read(self, record_id: str, crm_id: str | None, columns: Sequence[str]) -> Held | None:
+        """See `sinks.base.Readable`. Costs one credit with the CRM id; without it two more, for the look-up."""
+        if crm_id is None:
+            crm_id = await self._look_up(record_id)
+        return None if crm_id is None else await read_record(self._client, self.module, crm_id, columns)
+
+    def same(self, column: str, ours: FieldValue, theirs: object) -> bool:
+        """See `sinks.base.Readable`."""
+        return same_value(ours, theirs)
+
+    async def _look_up(self, record_id: str) -> str | None:
+        """Find a record's CRM id by the external id field, whose name the metadata knows."""
+        if self._external_id is None:
+            return None
+        external = find_field(self._external_id, await self._read_fields())
+        name = external.api_name if external is not None else self._external_id
+        found = await find_by_external_id(self._client, self.module, name, [record_id])
+        return next(iter(found.get(record_id, ())), None)
 
     async def _read_fields(self) -> Mapping[str, CrmField]:
         return await read_fields(self._client, self.module)
@@ -202,20 +222,6 @@ async def find_by_external_id(
             if isinstance(value, str) and value in chunk and isinstance(crm_id, str):
                 found.setdefault(value, []).append(crm_id)
     return found
-
-
-def rows_of(body: JsonValue) -> list[Mapping[str, JsonValue]]:
-    """Give the rows of a read; none for an empty answer (204).
-
-    Raises:
-        SinkError: BAD_ANSWER if there is a body without rows.
-    """
-    if body is None:
-        return []
-    rows = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SinkError(Reason.BAD_ANSWER, "a read answered without rows")
-    return rows
 
 
 def _quoted(value: str) -> str:

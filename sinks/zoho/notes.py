@@ -10,14 +10,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from sinks.base import Delivered, Effect, Operation, Outcome
+from sinks.base import Delivered, Effect, FieldValue, Operation, Outcome
 from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.zoho.activities import ActivitySink
 from sinks.zoho.client import ZohoClient
 from sinks.zoho.fields import CrmField
 from sinks.zoho.limits import Kind
-from sinks.zoho.module import rows_of
+from sinks.zoho.reading import rows_of
 from sinks.zoho.transport import JsonValue
 
 _CONTENT = "Note_Content"
@@ -99,6 +99,12 @@ class NotesSink(ActivitySink):
                 if record_id is not None:
                     found.setdefault(record_id, []).append(crm_id)
         return found
+
+    def same(self, column: str, ours: FieldValue, theirs: object) -> bool:
+        """See `sinks.base.Readable`: what we appended to the text is ours."""
+        if column == _CONTENT and isinstance(theirs, str):
+            theirs = theirs[:-_ENDING] if theirs[-_ENDING:].startswith("\n\nref ") else theirs
+        return super().same(column, ours, theirs)
 
     async def _read_notes(self, parent_crm_id: str) -> list[tuple[str, str]]:
         """Read id and content of all notes of a contact; none if the contact isn't there."""
