@@ -48,7 +48,7 @@ def _lines(found: JournalState) -> Iterator[str]:
 
 def _span(covered: Covered, found: JournalState) -> Iterator[str]:
     span, extent = covered.span, covered.extent
-    end = span.ended_at or found.captured_at
+    end = span.to_time or found.captured_at
     yield f"complete  from {span.from_lsn} to {span.to_lsn}" + ("" if span.is_open else ", where the stream broke off")
     yield f"          from {shown(span.from_time)} to {shown(end) if end else '-'}"
     yield f"holds     {extent.chunks:,} chunks, {extent.changes:,} changes, {size(extent.bytes)}"

@@ -101,7 +101,7 @@ def choose_span(spans: Sequence[Span], gaps: Sequence[JournalGap], bounds: Bound
             fix=f"use {_SWEEP}; or begin at {_start(later, bounds.lower)}",
         )
     for gap in gaps:  # recorded in the middle of a span, by whoever
-        if gap.detected_at > span.began_at and _overlaps(gap, span, bounds):
+        if _is_during(gap, span) and _overlaps(gap, span, bounds):
             raise ConfigError(f"a gap lies in this window: {gap.cause}, from {gap.from_lsn}", fix=f"use {_SWEEP}")
     return span
 
@@ -113,7 +113,7 @@ def _holding(spans: Sequence[Span], bound: Bound) -> Span | None:
             fits = span.system_id == spans[-1].system_id and span.from_lsn <= bound
             fits = fits and (span.is_open or bound < span.to_lsn)
         else:
-            fits = span.from_time <= bound and (span.ended_at is None or bound <= span.ended_at)
+            fits = span.from_time <= bound and (span.to_time is None or bound <= span.to_time)
         if fits:
             return span
     return None
@@ -143,6 +143,13 @@ def _start(span: Span, like: Bound) -> str:
 
 def _cause(gaps: Sequence[JournalGap], ended: Span) -> str:
     return next((g.cause for g in reversed(gaps) if g.from_lsn == str(ended.to_lsn)), "the stream broke off")
+
+
+def _is_during(gap: JournalGap, span: Span) -> bool:
+    """Tell whether a gap was recorded while a span went on: not the one before it, nor the one that ended it."""
+    if span.ended_at is not None and (gap.detected_at > span.ended_at or gap.from_lsn == str(span.to_lsn)):
+        return False
+    return gap.detected_at > span.began_at
 
 
 def _overlaps(gap: JournalGap, span: Span, bounds: Bounds) -> bool:

@@ -28,6 +28,7 @@ class Covered:
             "from_lsn": str(span.from_lsn),
             "from_time": span.from_time.isoformat(),
             "to_lsn": str(span.to_lsn),
+            "to_time": None if span.to_time is None else span.to_time.isoformat(),
             "ended_at": None if span.ended_at is None else span.ended_at.isoformat(),
             "system_id": span.system_id,
             "timeline": span.timeline,

@@ -39,7 +39,8 @@ _MOVE: LiteralString = """
 # What was captured before the slot began is another span of the journal: between the two nobody read.
 _BEGIN: LiteralString = """
 with ended as (
-    update cdc.journal_span s set to_lsn = p.lsn, ended_at = now(), to_chunk = greatest(
+    update cdc.journal_span s set to_lsn = p.lsn, ended_at = now(),
+        to_time = greatest(s.from_time, p.committed_at), to_chunk = greatest(
         s.after_chunk, (select max(j.id) from cdc.journal j where j.slot = s.slot))
     from cdc.position p
     where s.slot = %(slot)s and p.slot = s.slot and s.ended_at is null

@@ -35,7 +35,8 @@ class Span:
         from_time: the same as a commit time.
         to_chunk: its last chunk; None for the span that capture goes on writing.
         to_lsn: where it ends; for the open one our position.
-        ended_at: when the stream broke off; None for the open one.
+        to_time: commit time of its last transaction; None for the open one.
+        ended_at: when it was noticed that the stream had broken off; None for the open one.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Span:
     from_time: datetime
     to_chunk: int | None
     to_lsn: Lsn
+    to_time: datetime | None
     began_at: datetime
     ended_at: datetime | None
 
@@ -57,7 +59,7 @@ class Span:
 
 _SPANS_SQL: LiteralString = """
 select s.id, s.system_id, s.timeline, s.after_chunk, s.from_lsn::text, s.from_time, s.to_chunk,
-       coalesce(s.to_lsn, p.lsn)::text, s.began_at, s.ended_at
+       coalesce(s.to_lsn, p.lsn)::text, s.to_time, s.began_at, s.ended_at
 from cdc.journal_span s join cdc.position p on p.slot = s.slot
 where s.slot = %s
 order by s.id
@@ -77,8 +79,9 @@ async def spans(conn: AsyncConnection[Any], slot: str) -> list[Span]:
             from_time=row[5],
             to_chunk=row[6],
             to_lsn=Lsn.parse(row[7]),
-            began_at=row[8],
-            ended_at=row[9],
+            to_time=row[8],
+            began_at=row[9],
+            ended_at=row[10],
         )
         for row in rows
     ]

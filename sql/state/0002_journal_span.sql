@@ -10,8 +10,9 @@ create table cdc.journal_span (
     from_time    timestamptz not null,              -- the same as a commit time
     to_chunk     bigint,                            -- its last chunk; null while the slot is captured
     to_lsn       pg_lsn,                            -- our position when the stream broke off; null as above
+    to_time      timestamptz,                       -- commit time of the last captured transaction; null as above
     began_at     timestamptz not null default now(),
-    ended_at     timestamptz
+    ended_at     timestamptz                        -- when that was noticed
 );
 create index journal_span_slot on cdc.journal_span (slot, id);
 comment on table cdc.journal_span is 'Stretches of WAL of which the journal holds every change; a gap begins a new one.';
