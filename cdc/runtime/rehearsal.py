@@ -140,7 +140,7 @@ async def _rehearse(
         for case in cases.values():
             _count(result, case)
     result.compared = len(keys)
-    _price(result, feed.sink)
+    price_calls(result, feed.sink)
     return result
 
 
@@ -160,7 +160,7 @@ def _count(result: Rehearsed, case: Case) -> None:
                 result.withdrawals += 1
 
 
-def _price(result: Rehearsed, sink: str) -> None:
+def price_calls(result: Rehearsed, sink: str) -> None:
     """Price the calls. A worker claims a batch of keys and sends those of them that differ, so they spread over all."""
     if not result.compared or sink not in _WRITES:
         return

@@ -187,7 +187,7 @@ class Story:
         """Say when the CRM holds something else than what was delivered."""
         for record in self.in_crm or ():
             if not record.found:
-                return [f"the CRM has no record {record.crm_id} any more; `cdc replay --force` makes it again"]
+                return [f"the CRM has no record {record.crm_id} any more"]
             names = [pair.name for pair in record.pairs if not pair.is_equal]
             if names:
                 return [f"somebody changed it in the CRM: {', '.join(names)}"]

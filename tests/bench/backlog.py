@@ -163,7 +163,13 @@ def stop_after(changes: int, stats: Callable[[], CaptureStats], stop: asyncio.Ev
     return on_group
 
 
-async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName) -> Reading:
+def keep_journal_of(backlog: Backlog) -> str:
+    """Capture the backlog and leave what that wrote; gives the slot's name."""
+    asyncio.run(_read_with_capture(backlog, backlog.dsn, "stream", forget=False))
+    return f"bench_{backlog._readers}"  # noqa: SLF001
+
+
+async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName, *, forget: bool = True) -> Reading:
     slot, end = backlog.copy_slot(), backlog.end()
     backlog.execute("truncate cdc.outbox, cdc.journal")
     stop = asyncio.Event()
@@ -181,5 +187,6 @@ async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportNam
     await running
     assert capture.stats.changes == backlog.changes, (capture.stats, end)
     backlog.drop_slot(slot)
-    backlog.execute(f"delete from cdc.position where slot = '{slot}'")
+    if forget:
+        backlog.execute(f"delete from cdc.position where slot = '{slot}'")
     return Reading(seconds, backlog.changes, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
