@@ -99,8 +99,8 @@ def replay() -> Iterator[str]:
     yield "## Replay of the journal"
     yield ""
     yield (
-        "A journal that capture wrote, replayed whole: every chunk is read and decompressed, every distinct key decoded "
-        "and, in the last column but one, marked in the outbox. Goal: 300,000 changes a second."
+        "A journal that capture wrote, replayed whole: every chunk is read and decompressed, every distinct key "
+        "decoded and, in the last column but one, marked in the outbox. Goal: 300,000 changes a second."
     )
     yield ""
     yield "| journal | chunks | size | keys | read, changes/s | read and marked | peak memory |"

@@ -166,7 +166,7 @@ def stop_after(changes: int, stats: Callable[[], CaptureStats], stop: asyncio.Ev
 def keep_journal_of(backlog: Backlog) -> str:
     """Capture the backlog and leave what that wrote; gives the slot's name."""
     asyncio.run(_read_with_capture(backlog, backlog.dsn, "stream", forget=False))
-    return f"bench_{backlog._readers}"  # noqa: SLF001
+    return f"bench_{backlog._readers}"
 
 
 async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName, *, forget: bool = True) -> Reading:
