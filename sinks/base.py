@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -163,4 +163,93 @@ class Sink(Protocol):
 
     async def deliver(self, operations: Sequence[Operation]) -> list[Outcome]:
         """Carry the operations out; see the class for the contract."""
+        ...
+
+
+class JobState(StrEnum):
+    """Where a bulk job stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"  # some of its records may have been written all the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress:
+    """What the sink says of a bulk job.
+
+    Attributes:
+        result: where the outcomes are, once it is completed.
+        detail: the sink's own word for the state.
+    """
+
+    state: JobState
+    result: str | None = None
+    detail: str = ""
+
+
+class BulkFile(Protocol):
+    """Records that are put together for one bulk job; held in memory, compressed, and nowhere else."""
+
+    def add(self, operation: Operation) -> bool:
+        """Add a record with all its fields. False if the file is full; it is unchanged then."""
+        ...
+
+    def close(self) -> bytes:
+        """Give the file as it is uploaded; nothing can be added any more."""
+        ...
+
+
+class BulkSink(Protocol):
+    """A sink that also takes many records in a job of its own, which runs later and has a price of its own.
+
+    Every record goes in with all its fields and is matched by its record id, so creating and updating are the same,
+    and a job that runs twice leaves what a job leaves that ran once.
+
+    Attributes:
+        job_rows: most records in a job.
+        job_credits: what a job costs, whatever its size.
+    """
+
+    job_rows: int
+    job_credits: int
+
+    def records_credits(self, records: int) -> int:
+        """Say what so many records cost by ordinary calls."""
+        ...
+
+    def takes(self, operation: Operation) -> bool:
+        """Tell whether a record can stand in a file; others go by ordinary calls."""
+        ...
+
+    def open_file(self, columns: Sequence[str]) -> BulkFile:
+        """Begin a file. Must come after the sink's `fit`."""
+        ...
+
+    async def upload(self, data: bytes) -> str:
+        """Upload a file; nothing is written by that. Gives its id."""
+        ...
+
+    async def start(self, file_id: str, columns: Sequence[str]) -> str:
+        """Start a job on an uploaded file, which is what costs. Gives its id.
+
+        Raises:
+            SinkError: with `maybe_applied` if the job may have been started all the same.
+        """
+        ...
+
+    async def progress(self, job_id: str) -> JobProgress:
+        """Ask how a job stands.
+
+        Raises:
+            SinkError: RECORD_GONE if there is no such job.
+        """
+        ...
+
+    async def outcomes(self, result: str) -> Iterator[Outcome]:
+        """Fetch a completed job's outcomes, in no particular order; records without one are left out.
+
+        Raises:
+            SinkError: RECORD_GONE if the result isn't there any longer.
+        """
         ...

@@ -27,6 +27,7 @@ class Ask:
         form: form fields, of the token endpoint only.
         upload: bytes of an uploaded file.
         refuse: fault on demand for single records.
+        struck: faults on demand that the handler sees to itself.
     """
 
     kind: Kind
@@ -41,6 +42,7 @@ class Ask:
     form: Mapping[str, str] = field(default_factory=dict)
     upload: bytes | None = None
     refuse: Refuse = let_pass
+    struck: frozenset[str] = frozenset()
 
     def parse(self) -> None:
         """Parse the body as JSON, whatever its Content-Type says, as Zoho does.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sinks.simulator.answers import Item, Json, Refusal
 from sinks.simulator.bulkvalues import from_csv
 from sinks.simulator.clock import iso
+from sinks.simulator.faults import Action
 from sinks.simulator.fields import Module
 from sinks.simulator.org import USER
 
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 ROWS = 25_000
 COLUMNS = 200
-ZIP_BYTES = 25 * 1024 * 1024
-CSV_BYTES = 256 * 1024 * 1024
-"""Zoho bounds only the ZIP; this keeps a bad one from filling the memory."""
+ZIP_BYTES = 25_000_000
+CSV_BYTES = 25_000_000
+KEPT_SECONDS = 7 * 86_400
+"""How long a result can be fetched."""
+SHOWN_COLUMNS = 3
+"""A result repeats no more than the first three mapped columns."""
 CHUNK = 100
 """Rows written before other calls get their turn."""
+HELD_LOOK = 0.02
+"""Seconds between two looks whether a held job may go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,12 @@ class Mapping:
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """One job. `state` is ADDED, INPROGRESS, COMPLETED or FAILED."""
+    """One job.
+
+    Attributes:
+        state: ADDED, INPROGRESS, COMPLETED or FAILED.
+        fate: what a fault has in store for it; None if nothing.
+    """
 
     id: str
     module: Module
@@ -59,6 +70,7 @@ class Job:
     skipped: int = 0
     total: int = 0
     result: bytes = b""
+    fate: Action | None = None
 
     def describe(self, base: str) -> Json:
         """The job as `GET /crm/bulk/v8/write/{id}` shows it."""
@@ -140,25 +152,33 @@ class BulkJobs:
         await asyncio.sleep(self.sim.config.bulk_delay)
         job.state = "INPROGRESS"
         await asyncio.sleep(self.sim.config.bulk_delay)
+        while job.fate is Action.HOLD_JOB and self.sim.faults.holds(Action.HOLD_JOB):
+            await asyncio.sleep(HELD_LOOK)
         header, *rows = self.files[job.file_id]
+        shown = sorted({one.index for one in job.mappings if one.index is not None})[:SHOWN_COLUMNS]
         written = io.StringIO(newline="")
         out = csv.writer(written)
-        out.writerow([*header, "STATUS", "RECORD_ID", "ERRORS"])
+        out.writerow([*(header[n] for n in shown), "STATUS", "RECORD_ID", "ERRORS"])
+        reached = len(rows) // 2 if job.fate in (Action.FAIL_JOB, Action.CUT_JOB) else len(rows)
         for start in range(0, len(rows), CHUNK):
-            for row in rows[start : start + CHUNK]:
-                out.writerow([*row, *self._write_row(job, row)])
+            for place, row in enumerate(rows[start : start + CHUNK], start):
+                told = self._write_row(job, row, header) if place < reached else ("UNPROCESSED", "", "")
+                out.writerow([*(row[n] if n < len(row) else "" for n in shown), *told])
             await asyncio.sleep(0)
         job.total = len(rows)
+        if job.fate is Action.FAIL_JOB:
+            job.state = "FAILED"
+            return
         job.result = _zipped(f"{job.id}.csv", written.getvalue())
         job.state = "COMPLETED"
 
-    def _write_row(self, job: Job, row: Sequence[str]) -> tuple[str, str, str]:
+    def _write_row(self, job: Job, row: Sequence[str], header: Sequence[str]) -> tuple[str, str, str]:
         """Status, record id and errors of one row."""
         item = self._item(job, _record(job, row))
         if item["status"] == "error":
             job.skipped += 1
-            name = item["details"].get("api_name", "")
-            return "SKIPPED", "", f"{item['code']}:{name}"
+            heads = {one.api_name: header[one.index] for one in job.mappings if one.index is not None}
+            return "SKIPPED", "", ":".join(_errors(item, heads))
         added = item["message"] == "record added"
         job.added += added
         job.updated += not added
@@ -181,6 +201,17 @@ class BulkJobs:
             return wanted if wanted in table.records else None
         found = table.find(job.module.fields[str(job.find_by)], record.get(str(job.find_by)))
         return found[0] if found else None
+
+
+def _errors(item: Item, heads: Json) -> Iterator[str]:
+    """Write errors as `CODE-column`, several joined by colons."""
+    details = item["details"]
+    if item["code"] == "MULTIPLE_OR_MULTI_ERRORS":
+        for one in details["errors"]:
+            yield from _errors(one, heads)
+        return
+    name = details.get("api_name")
+    yield item["code"] if name is None else f"{item['code']}-{heads.get(name, name)}"
 
 
 def _record(job: Job, row: Sequence[str]) -> Json:

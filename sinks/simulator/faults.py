@@ -34,6 +34,9 @@ class Action(StrEnum):
     INVALIDATE_ACCESS_TOKENS = "invalidate_access_tokens"  # every access token dies just before the call
     SHORT_ANSWER = "short_answer"  # the last item of data[] is left out
     REORDER_ANSWER = "reorder_answer"  # data[] comes in reverse
+    HOLD_JOB = "hold_job"  # a bulk job stays INPROGRESS until the faults are cleared
+    FAIL_JOB = "fail_job"  # half of a bulk job's rows are written, then it is FAILED and has no result
+    CUT_JOB = "cut_job"  # half of a bulk job's rows are written, the others are UNPROCESSED
 
 
 class FaultRule(BaseModel):
@@ -204,6 +207,10 @@ class Faults:
     def clear(self) -> None:
         """Take every rule out of force."""
         self._armed.clear()
+
+    def holds(self, action: Action) -> bool:
+        """Whether a rule of this kind is in force, spent or not."""
+        return any(armed.rule.action is action for armed in self._armed)
 
     def strike(self, ask: Ask) -> Strike:
         """What happens to a call; the rules that strike are counted."""

@@ -145,6 +145,7 @@ class Gate:
             entry.price = cost
         if strike.refused:
             ask.refuse = strike.refuse
+        ask.struck = frozenset(strike.actions)
         answer = endpoint.handler(self._sim, ask)
         credits.take(ask.kind, answer.extra_credits)
         entry.price += answer.extra_credits

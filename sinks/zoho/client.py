@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -22,7 +22,7 @@ from sinks.zoho.auth import Access, Authenticator
 from sinks.zoho.config import ZohoConfig
 from sinks.zoho.limits import EDITIONS, HEAVY_CONCURRENCY, WRITES, Kind, RefusalWatch, is_heavy, price
 from sinks.zoho.responses import TOKEN_CODES, code_of, whole_error
-from sinks.zoho.transport import AnswerLost, JsonValue, NotSent, RawAnswer, Transport
+from sinks.zoho.transport import AnswerLost, JsonValue, NotSent, RawAnswer, Transport, Upload
 
 log = structlog.get_logger()
 
@@ -55,10 +55,37 @@ class Answer:
     Attributes:
         status: HTTP status; 204 has no body.
         body: parsed JSON, None if empty.
+        content: the body as it came, for a call that asks for a file.
     """
 
     status: int
     body: JsonValue
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a call goes, where that isn't the records API.
+
+    Attributes:
+        root: what comes before the path.
+        origin: scheme and host, if not those of the API.
+        headers: beside the usual ones.
+        upload: a file in place of a JSON body.
+        is_file: the answer is a file, not JSON.
+        timeout: seconds, if a call may take longer than usual.
+    """
+
+    root: str = "/crm/v8"
+    origin: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    upload: Upload | None = None
+    is_file: bool = False
+    timeout: float | None = None
+
+
+RECORDS = Route()
+"""The records API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +98,7 @@ class Request:
     json: JsonValue
     params: Mapping[str, str] | None
     records: int
+    route: Route
 
     @property
     def is_write(self) -> bool:
@@ -99,6 +127,7 @@ class ZohoClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         allowed = config.concurrency or EDITIONS[config.edition].concurrency
+        self._config = config
         self._auth = auth
         self._transport = transport
         self._book = book
@@ -112,6 +141,19 @@ class ZohoClient:
         """The CRM's own figure, which it gives only once half of the credits are used; None if it hasn't."""
         return self._watch.remaining
 
+    @property
+    def config(self) -> ZohoConfig:
+        """The account."""
+        return self._config
+
+    async def api_origin(self) -> str:
+        """Give the origin that calls go to, which a token names.
+
+        Raises:
+            SinkError: if there is no token to be had.
+        """
+        return (await self._auth.access()).api_domain
+
     async def call(
         self,
         kind: Kind,
@@ -122,17 +164,19 @@ class ZohoClient:
         params: Mapping[str, str] | None = None,
         records: int = 1,
         expect: frozenset[str] = frozenset(),
+        route: Route = RECORDS,
     ) -> Answer:
         """Make one call.
 
         Args:
             kind: what it is, for its price.
             method: HTTP method.
-            path: below `/crm/v8`, with its leading slash.
+            path: below the route's root, with its leading slash.
             json: body.
             params: query.
             records: records in it, for its price; for COQL the LIMIT.
             expect: codes of a refusal that the caller wants to read itself.
+            route: where to, if not to the records API.
 
         Returns:
             The answer, where it isn't an error as a whole; single records in it may still have failed.
@@ -140,7 +184,7 @@ class ZohoClient:
         Raises:
             SinkError: see `sinks.errors`. `maybe_applied` is set if and only if a write may have been carried out.
         """
-        request = Request(kind=kind, method=method, path=path, json=json, params=params, records=records)
+        request = Request(kind=kind, method=method, path=path, json=json, params=params, records=records, route=route)
         async with self._slot(request):
             raw = await self._authorised(request)
         if code_of(raw.json) in expect and raw.status < 500:
@@ -148,7 +192,7 @@ class ZohoClient:
         error = self._judge(request, raw)
         if error is not None:
             raise error
-        return Answer(status=raw.status, body=raw.json)
+        return Answer(status=raw.status, body=raw.json, content=raw.content)
 
     @asynccontextmanager
     async def _slot(self, request: Request) -> AsyncIterator[None]:
@@ -195,10 +239,12 @@ class ZohoClient:
         try:
             raw = await self._transport.send(
                 request.method,
-                f"{access.api_domain}/crm/v8{request.path}",
-                headers={"Authorization": f"Zoho-oauthtoken {access.token}"},
+                f"{request.route.origin or access.api_domain}{request.route.root}{request.path}",
+                headers={**request.route.headers, "Authorization": f"Zoho-oauthtoken {access.token}"},
                 params=request.params,
                 json=request.json,
+                upload=request.route.upload,
+                timeout=request.route.timeout,
             )
         except NotSent as error:
             self._log(request, started, credits=0, failure=str(error))
@@ -228,6 +274,8 @@ class ZohoClient:
             return SinkError(reason, "HTTP 429", retry_after=_seconds(raw.headers.get("Retry-After")))
         if raw.status < 500:
             self._watch.accepted(remaining)
+        if request.route.is_file and raw.status < 300 and not raw.is_json:
+            return None
         return whole_error(raw.status, raw.json, is_json=raw.is_json, write=request.is_write)
 
 

@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sinks.base import Sink
-from sinks.errors import SinkError
-from sinks.reasons import Reason
+from sinks.base import BulkSink, Sink
 from sinks.tokens import TokenStore
 from sinks.zoho.auth import Authenticator
+from sinks.zoho.bulk import BulkWrite
 from sinks.zoho.client import CreditBook, ZohoClient
 from sinks.zoho.config import ZohoConfig
 from sinks.zoho.contacts import ContactsSink
-from sinks.zoho.limits import EDITIONS, Kind
+from sinks.zoho.limits import EDITIONS
+from sinks.zoho.module import ModuleSink
 from sinks.zoho.notes import NotesSink
+from sinks.zoho.organisation import Organisation as Organisation
+from sinks.zoho.organisation import who_am_i as who_am_i
 from sinks.zoho.tasks import TasksSink
 from sinks.zoho.transport import Transport
 
@@ -34,19 +36,6 @@ class SinkSpec:
     sink: str
     external_id: str | None = None
     mandatory: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Organisation:
-    """Whose CRM it is.
-
-    Attributes:
-        id: the organisation's number, as uploads need it.
-        name: its name.
-    """
-
-    id: str
-    name: str
 
 
 @asynccontextmanager
@@ -110,15 +99,6 @@ def build_sinks(client: ZohoClient, specs: Mapping[str, SinkSpec]) -> dict[str, 
     return {feed: _SINKS[spec.sink](client, spec) for feed, spec in specs.items()}
 
 
-async def who_am_i(client: ZohoClient) -> Organisation:
-    """Ask whose CRM the token opens. Costs one credit and needs the scope `ZohoCRM.org.READ`.
-
-    Raises:
-        SinkError: as `ZohoClient.call`, or BAD_ANSWER.
-    """
-    answer = await client.call(Kind.ORG_READ, "GET", "/org")
-    entries = answer.body.get("org") if isinstance(answer.body, dict) else None
-    first = entries[0] if isinstance(entries, list) and entries else None
-    if not isinstance(first, dict):
-        raise SinkError(Reason.BAD_ANSWER, "an organisation without a record")
-    return Organisation(id=str(first.get("zgid") or first.get("id") or ""), name=str(first.get("company_name") or ""))
+def bulk_sinks(client: ZohoClient, sinks: Mapping[str, Sink]) -> dict[str, BulkSink]:
+    """Give the feeds whose sink also takes bulk jobs, each with what makes them."""
+    return {feed: BulkWrite(client, sink) for feed, sink in sinks.items() if isinstance(sink, ModuleSink) and sink.bulk}

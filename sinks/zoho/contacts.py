@@ -25,6 +25,7 @@ class ContactsSink(ModuleSink):
     module = "Contacts"
     name = "zoho.contacts"
     upserts = True
+    bulk = True
 
     async def _write(self, operations: Sequence[Operation]) -> list[Outcome]:
         items = await self._send(

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     BULK_WRITE = "bulk_write"
     BULK_READ = "bulk_read"
     BULK_POLL = "bulk_poll"
+    BULK_RESULT = "bulk_result"
     UPLOAD = "upload"
 
 

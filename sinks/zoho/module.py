@@ -33,6 +33,8 @@ class ModuleSink:
 
     module: ClassVar[str]
     upserts: ClassVar[bool] = False
+    bulk: ClassVar[bool] = False
+    """Whether its records may also go by Bulk Write."""
     name: str
     batch_size = MAX_RECORDS
     _delete_params: ClassVar[Mapping[str, str]] = {"wf_trigger": "false"}  # a deletion starts no workflow either
@@ -86,6 +88,23 @@ class ModuleSink:
         found = await find_by_external_id(self._client, self.module, name, [record_id])
         return next(iter(found.get(record_id, ())), None)
 
+    @property
+    def external_name(self) -> str:
+        """API name of the field that holds our record id; known after `fit`."""
+        return self._external_name
+
+    def api_names(self, columns: Sequence[str]) -> list[str]:
+        """Give the API names of view columns, in their order.
+
+        Raises:
+            SinkError: FIELD_NOT_IN_CRM for one that `fit` hasn't seen; the CRM would drop it in silence.
+        """
+        names = self._names or {}
+        unknown = sorted(column for column in columns if column not in names)
+        if unknown:
+            raise SinkError(Reason.FIELD_NOT_IN_CRM, f"{self.module}: {', '.join(unknown)}")
+        return [names[column] for column in columns]
+
     async def _read_fields(self) -> Mapping[str, CrmField]:
         return await read_fields(self._client, self.module)
 
@@ -116,12 +135,8 @@ class ModuleSink:
 
     def _body(self, operation: Operation) -> dict[str, JsonValue]:
         """Give the fields under the names that the CRM knows; `fit` has shown that every column has one."""
-        names = self._names or {}
-        unknown = [column for column in operation.fields if column not in names]
-        if unknown:
-            # The CRM would ignore such a name in silence, and the value would be lost.
-            raise SinkError(Reason.FIELD_NOT_IN_CRM, f"{self.module}: {', '.join(sorted(unknown))}")
-        body: dict[str, JsonValue] = {names[column]: value for column, value in operation.fields.items()}
+        names = self.api_names(list(operation.fields))
+        body: dict[str, JsonValue] = dict(zip(names, operation.fields.values(), strict=True))
         if self._external_id is not None:
             body[self._external_name] = operation.record_id
         return body

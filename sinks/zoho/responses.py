@@ -29,10 +29,12 @@ _RECORD_REASONS: Mapping[str, Reason] = MappingProxyType(
         "NOT_APPROVED": Reason.RECORD_LOCKED,
         "NOT_REVIEWED": Reason.RECORD_LOCKED,
         "ALREADY_MODIFIED": Reason.RECORD_LOCKED,
+        "BLOCKED_RECORD": Reason.RECORD_LOCKED,
         "STORAGE_SPACE_EXCEEDED": Reason.STORAGE_FULL,
         "NO_PERMISSION": Reason.NO_PERMISSION,
         "AUTHORIZATION_FAILED": Reason.NO_PERMISSION,
         "OAUTH_SCOPE_MISMATCH": Reason.SCOPE_MISSING,
+        "CANNOT_PROCESS": Reason.BAD_ANSWER,
         "INTERNAL_ERROR": Reason.BAD_ANSWER,  # tried again a few times; it mustn't hold up the other records
     }
 )
@@ -194,6 +196,11 @@ def whole_error(status: int, body: JsonValue, *, is_json: bool, write: bool) -> 
         return SinkError(_CALL_REASONS.get(wrapped, _STATUS_REASONS[status]), _named(status, wrapped))
     reason = _STATUS_REASONS.get(status, Reason.BAD_ANSWER)
     return SinkError(reason, _named(status, wrapped), maybe_applied=write and status < 300)
+
+
+def reason_of(code: str) -> Reason:
+    """Say what a code of one record means where nothing but the code is told, as in the result of a bulk job."""
+    return _RECORD_REASONS.get(code, Reason.INVALID_VALUE)
 
 
 def code_of(body: JsonValue) -> str | None:

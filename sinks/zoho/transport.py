@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,12 +34,29 @@ class RawAnswer:
         headers: response headers.
         json: the parsed body; None if there was none or it wasn't JSON.
         is_json: False for a body that could not be read as JSON. True for an empty one.
+        content: the body as it came, if it could not be read as JSON.
     """
 
     status: int
     headers: httpx.Headers
     json: JsonValue
     is_json: bool
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file to be sent as one part of a form.
+
+    Attributes:
+        name: its file name.
+        data: what is in it.
+        media_type: of what is in it.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    media_type: str
 
 
 class Transport:
@@ -68,16 +85,30 @@ class Transport:
         params: Mapping[str, str] | None = None,
         json: JsonValue = None,
         form: Mapping[str, str] | None = None,
+        upload: Upload | None = None,
+        timeout: float | None = None,
     ) -> RawAnswer:
         """Send one request.
+
+        Args:
+            method: HTTP method.
+            url: whole.
+            headers: beside the usual ones.
+            params: query.
+            json: body as JSON.
+            form: body as a form.
+            upload: body as a form with one file, in the field `file`.
+            timeout: seconds for this request, if not as for all.
 
         Raises:
             NotSent: if it surely didn't arrive.
             AnswerLost: if it may have.
         """
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._http.request(method, url, headers=headers, params=params, json=json, data=form)
+            async with asyncio.timeout(timeout or self._timeout):
+                response = await self._http.request(
+                    method, url, headers=headers, params=params, json=json, data=form, files=_parts(upload)
+                )
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
@@ -95,7 +126,13 @@ class Transport:
         try:
             body = response.json()
         except ValueError:  # an HTML page of a proxy, or bytes that are no text
-            return RawAnswer(status=response.status_code, headers=response.headers, json=None, is_json=False)
+            return RawAnswer(
+                status=response.status_code,
+                headers=response.headers,
+                json=None,
+                is_json=False,
+                content=response.content,
+            )
         return RawAnswer(status=response.status_code, headers=response.headers, json=body, is_json=True)
 
     async def close(self) -> None:
@@ -109,3 +146,7 @@ class Transport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _parts(upload: Upload | None) -> dict[str, tuple[str, bytes, str]] | None:
+    return None if upload is None else {"file": (upload.name, upload.data, upload.media_type)}

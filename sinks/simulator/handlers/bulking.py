@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from sinks.simulator.answers import Answer, Json, Refusal, success
 from sinks.simulator.ask import Ask
-from sinks.simulator.bulk import Job, Mapping
+from sinks.simulator.bulk import KEPT_SECONDS, Job, Mapping
 from sinks.simulator.clock import iso
+from sinks.simulator.faults import Action
 from sinks.simulator.fields import Module
 from sinks.simulator.org import ORG_ID, USER
 from sinks.simulator.simulation import Simulation
 
 _OPERATIONS = ("insert", "update", "upsert")
+_FATES = (Action.HOLD_JOB, Action.FAIL_JOB, Action.CUT_JOB)
 _BY = {"id": USER["id"], "name": USER["name"]}
 
 
@@ -66,6 +68,7 @@ def write(sim: Simulation, ask: Ask) -> Answer:
         ignore_empty=bool(resource.get("ignore_empty", body.get("ignore_empty", False))),
         created=sim.clock.now(),
         callback=_callback(body),
+        fate=next((action for action in _FATES if action in ask.struck), None),
     )
     _check_mandatory(job)
     sim.bulk.start(job)
@@ -80,7 +83,7 @@ def status(sim: Simulation, ask: Ask) -> Answer:
 def result(sim: Simulation, ask: Ask) -> Answer:
     """The ZIP with a job's result."""
     job = _job(sim, ask)
-    if job.state != "COMPLETED":
+    if job.state != "COMPLETED" or sim.clock.now() > job.created + KEPT_SECONDS:
         raise _gone()
     return Answer(body=job.result, media_type="application/zip")
 

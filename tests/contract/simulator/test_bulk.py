@@ -1,6 +1,7 @@
 import csv
 import io
 import zipfile
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -64,6 +65,13 @@ async def finished(crm: Crm, job_id: str) -> tuple[dict[str, Any], set[str]]:
     return shown, states
 
 
+async def result_rows(crm: Crm, shown: dict[str, Any]) -> list[dict[str, str]]:
+    packed = await crm.http.get(shown["result"]["download_url"])
+    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+        [name] = archive.namelist()
+        return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+
+
 async def test_a_job_runs_by_and_by_and_answers_row_by_row(start: Start) -> None:
     crm = await start(bulk_delay=0.15)
     await crm.contact(External_ID="k1")
@@ -73,12 +81,10 @@ async def test_a_job_runs_by_and_by_and_answers_row_by_row(start: Start) -> None
     assert states == {"ADDED", "INPROGRESS", "COMPLETED"}
     file = shown["resource"][0]["file"]
     assert [file[f"{name}_count"] for name in ("added", "updated", "skipped", "total")] == [1, 1, 1, 3]
-    packed = await crm.http.get(shown["result"]["download_url"])
-    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
-        [name] = archive.namelist()
-        rows = list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+    rows = await result_rows(crm, shown)
     assert [row["STATUS"] for row in rows] == ["UPDATED", "ADDED", "SKIPPED"]
-    assert rows[2]["ERRORS"] == "INVALID_DATA:Total_XP"
+    assert rows[2]["ERRORS"] == "INVALID_DATA-xp"
+    assert list(rows[0]) == [*HEADER[:3], "STATUS", "RECORD_ID", "ERRORS"]  # no more than three of the columns
     records = {record["External_ID"]: record for record in await crm.records("Contacts")}
     assert rows[1]["RECORD_ID"] == records["k2"]["id"]
     assert (records["k1"]["Total_XP"], records["k1"]["Parent_Linked"]) == (5, True)
@@ -153,6 +159,64 @@ async def test_an_upload_needs_its_headers(crm: Crm, headers: dict[str, str]) ->
     answer = await upload(crm, zipped(), **headers)
     assert answer.status_code == 400
     assert "feature, X-CRM-ORG" in answer.json()["x-error"]
+
+
+async def job_id_of(crm: Crm, *rows: list[str], fault: str) -> str:
+    await crm.fault(action=fault, kind="bulk_write")
+    return str((await start_job(crm, *rows)).json()["details"]["id"])
+
+
+async def test_a_held_job_goes_on_when_the_faults_are_cleared(start: Start) -> None:
+    crm = await start(bulk_delay=0.0)
+    job_id = await job_id_of(crm, ["k1", "A", "", ""], fault="hold_job")
+
+    async def state() -> str:
+        return str((await crm.get(f"/crm/bulk/v8/write/{job_id}")).json()["status"])
+
+    await until(lambda: _is(state, "INPROGRESS"))
+    assert await crm.records("Contacts") == []
+    await crm.call("DELETE", "/_sim/faults")
+    await until(lambda: _is(state, "COMPLETED"))
+
+
+async def _is(state: Callable[[], Awaitable[str]], wanted: str) -> bool:
+    return await state() == wanted
+
+
+async def test_a_failed_job_has_written_some_rows_and_has_no_result(start: Start) -> None:
+    crm = await start(bulk_delay=0.0)
+    job_id = await job_id_of(crm, ["k1", "A", "", ""], ["k2", "B", "", ""], fault="fail_job")
+
+    async def failed() -> bool:
+        return bool((await crm.get(f"/crm/bulk/v8/write/{job_id}")).json()["status"] == "FAILED")
+
+    await until(failed)
+    assert [record["External_ID"] for record in await crm.records("Contacts")] == ["k1"]
+    assert (await crm.get(f"/crm/bulk/v8/write/{job_id}/result")).json()["code"] == "RESOURCE_NOT_FOUND"
+
+
+async def test_rows_that_a_job_does_not_reach_are_told_as_unprocessed(start: Start) -> None:
+    crm = await start(bulk_delay=0.0)
+    job_id = await job_id_of(crm, ["k1", "A", "", ""], ["k2", "B", "", ""], fault="cut_job")
+    shown, _ = await finished(crm, job_id)
+    assert [row["STATUS"] for row in await result_rows(crm, shown)] == ["ADDED", "UNPROCESSED"]
+
+
+async def test_several_errors_of_a_row_are_joined_by_colons(start: Start) -> None:
+    crm = await start(bulk_delay=0.0)
+    job_id = (await start_job(crm, ["k1", "", "many", ""])).json()["details"]["id"]
+    shown, _ = await finished(crm, job_id)
+    [row] = await result_rows(crm, shown)
+    assert set(row["ERRORS"].split(":")) == {"MANDATORY_NOT_FOUND-name", "INVALID_DATA-xp"}
+
+
+async def test_a_result_is_kept_for_seven_days(start: Start) -> None:
+    crm = await start(bulk_delay=0.0)
+    job_id = (await start_job(crm, ["k1", "A", "", ""])).json()["details"]["id"]
+    await finished(crm, job_id)
+    await crm.call("POST", "/_sim/clock", json={"seconds": 7 * 86_400 + 1})
+    await crm.sign_in()
+    assert (await crm.get(f"/crm/bulk/v8/write/{job_id}/result")).json()["code"] == "RESOURCE_NOT_FOUND"
 
 
 async def test_an_unknown_job(crm: Crm) -> None:

@@ -104,6 +104,7 @@ async def open_crm() -> AsyncIterator[Any]:
                 client_secret=simulator.client_secret,
                 refresh_token=simulator.refresh_token,
                 accounts_url=simulator.url,
+                upload_url=simulator.url,
                 timeout=seconds,
             )
             transport = await stack.enter_async_context(Transport(timeout=seconds))
