@@ -33,8 +33,6 @@ SHOWN_COLUMNS = 3
 """A result repeats no more than the first three mapped columns."""
 CHUNK = 100
 """Rows written before other calls get their turn."""
-HELD_LOOK = 0.02
-"""Seconds between two looks whether a held job may go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +150,8 @@ class BulkJobs:
         await asyncio.sleep(self.sim.config.bulk_delay)
         job.state = "INPROGRESS"
         await asyncio.sleep(self.sim.config.bulk_delay)
-        while job.fate is Action.HOLD_JOB and self.sim.faults.holds(Action.HOLD_JOB):
-            await asyncio.sleep(HELD_LOOK)
+        if job.fate is Action.HOLD_JOB:
+            await self.sim.faults.cleared()
         header, *rows = self.files[job.file_id]
         shown = sorted({one.index for one in job.mappings if one.index is not None})[:SHOWN_COLUMNS]
         written = io.StringIO(newline="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -199,6 +200,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
+        self._cleared = asyncio.Event()
 
     def add(self, *rules: FaultRule) -> None:
         """Put rules in force, beside those that are."""
@@ -207,10 +209,12 @@ class Faults:
     def clear(self) -> None:
         """Take every rule out of force."""
         self._armed.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
 
-    def holds(self, action: Action) -> bool:
-        """Whether a rule of this kind is in force, spent or not."""
-        return any(armed.rule.action is action for armed in self._armed)
+    async def cleared(self) -> None:
+        """Return when the rules are next taken out of force."""
+        await self._cleared.wait()
 
     def strike(self, ask: Ask) -> Strike:
         """What happens to a call; the rules that strike are counted."""

@@ -88,7 +88,7 @@ class BulkWrite:
             origin=origin,
             headers={"feature": "bulk-write", "X-CRM-ORG": self._org},
             upload=Upload(name=f"{self._sink.module}.zip", data=data, media_type="application/zip"),
-            timeout=_FILE_SECONDS,
+            seconds=_FILE_SECONDS,
         )
         answer = await self._client.call(Kind.UPLOAD, "POST", "/upload", route=route)
         return _id_in(answer.body, "file_id")
@@ -142,7 +142,7 @@ class BulkWrite:
         origin = f"{parts.scheme}://{parts.netloc}"
         if not may_receive_token(origin, self._client.config, await self._client.api_origin()):
             raise SinkError(Reason.BAD_ANSWER, "the result of a bulk job lies outside of Zoho")
-        route = Route(root="", origin=origin, is_file=True, timeout=_FILE_SECONDS)
+        route = Route(root="", origin=origin, is_file=True, seconds=_FILE_SECONDS)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         answer = await self._client.call(Kind.BULK_RESULT, "GET", path, route=route, expect=_GONE)
         if answer.status >= 400:

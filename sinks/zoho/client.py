@@ -73,7 +73,7 @@ class Route:
         headers: beside the usual ones.
         upload: a file in place of a JSON body.
         is_file: the answer is a file, not JSON.
-        timeout: seconds, if a call may take longer than usual.
+        seconds: if a call may take longer than usual.
     """
 
     root: str = "/crm/v8"
@@ -81,7 +81,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     upload: Upload | None = None
     is_file: bool = False
-    timeout: float | None = None
+    seconds: float | None = None
 
 
 RECORDS = Route()
@@ -244,7 +244,7 @@ class ZohoClient:
                 params=request.params,
                 json=request.json,
                 upload=request.route.upload,
-                timeout=request.route.timeout,
+                seconds=request.route.seconds,
             )
         except NotSent as error:
             self._log(request, started, credits=0, failure=str(error))

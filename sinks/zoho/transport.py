@@ -86,7 +86,7 @@ class Transport:
         json: JsonValue = None,
         form: Mapping[str, str] | None = None,
         upload: Upload | None = None,
-        timeout: float | None = None,
+        seconds: float | None = None,
     ) -> RawAnswer:
         """Send one request.
 
@@ -98,14 +98,14 @@ class Transport:
             json: body as JSON.
             form: body as a form.
             upload: body as a form with one file, in the field `file`.
-            timeout: seconds for this request, if not as for all.
+            seconds: for this request, if not as for all.
 
         Raises:
             NotSent: if it surely didn't arrive.
             AnswerLost: if it may have.
         """
         try:
-            async with asyncio.timeout(timeout or self._timeout):
+            async with asyncio.timeout(seconds or self._timeout):
                 response = await self._http.request(
                     method, url, headers=headers, params=params, json=json, data=form, files=_parts(upload)
                 )

@@ -57,14 +57,12 @@ async def crm(open_crm: Any) -> Crm:
 async def test_every_record_has_an_outcome_of_its_own(crm: Crm) -> None:
     bulk = await writer(crm)
     await run(bulk, record("old", Email="old@example.org", Total_XP=3))
-    outcomes = await run(
-        bulk, record("old", Total_XP=4), record("new", Level="Sage"), record("bad", Level="Level of no list")
-    )
+    outcomes = await run(bulk, record("old", Total_XP=4), record("new", Level="Sage"), record("bad", Total_XP="many"))
     held = {one["External_ID"]: one for one in crm.stored("Contacts")}
     assert outcomes["old"] == Delivered(record_id="old", crm_id=held["old"]["id"], effect="updated")
     assert outcomes["new"] == Delivered(record_id="new", crm_id=held["new"]["id"], effect="created")
     assert isinstance(outcomes["bad"], Refused)
-    assert (outcomes["bad"].reason, outcomes["bad"].field) == (Reason.INVALID_VALUE, "Level")
+    assert (outcomes["bad"].reason, outcomes["bad"].field) == (Reason.INVALID_VALUE, "Total_XP")
 
 
 async def test_a_null_clears_a_field_that_the_crm_holds(crm: Crm) -> None:
