@@ -96,6 +96,14 @@ class Settings(BaseSettings):
     cdc_lease_seconds: Annotated[float, Field(ge=5)] = Field(
         default=120, description="How long a worker may hold a dirty key. Longer than any request can last."
     )
+    cdc_bulk_from: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Due records from which a backfill goes by Bulk Write; 0 for never. Default: from where that is "
+        "cheaper, which is 5,001.",
+    )
+    cdc_bulk_rows: Annotated[int, Field(ge=1, le=25_000)] = Field(
+        default=25_000, description="Records in one Bulk Write job, at most."
+    )
     cdc_drain_seconds: Seconds = Field(
         default=20, description="How long a stop waits for what is in flight before it is given back."
     )

@@ -22,7 +22,7 @@ from cdc.delivery.calls import Answers, call
 from cdc.delivery.conclude import Case, Conclusion, Context, conclude
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Planned
-from cdc.delivery.policy import POLICIES, Policy, Response, Scope, pause_seconds
+from cdc.delivery.policy import Scope, call_policy, pause_seconds
 from cdc.delivery.prepare import Prepared, prepare
 from cdc.routing.feeds import Lane
 from cdc.state import control, ledger
@@ -33,7 +33,6 @@ from cdc.state.settle import Settlement, settle
 from cdc.state.synclog import Status
 from sinks.base import Action
 from sinks.errors import SinkError
-from sinks.reasons import Reason
 
 _log = structlog.get_logger()
 _AFTER_TROUBLE_SECONDS = 2.0
@@ -62,7 +61,7 @@ class Batch:
         try:
             await self._deliver()
         finally:
-            await _to_the_end(self._finish())
+            await to_the_end(self.finish())
 
     async def _deliver(self) -> None:
         try:
@@ -92,7 +91,7 @@ class Batch:
 
     # -- after the calls -------------------------------------------------------------------------------------------
 
-    async def _finish(self) -> None:
+    async def finish(self) -> None:
         """Record everything; tried again while the lease lasts, since a lost answer costs a look-up later."""
         concluded = self._conclude()
         record = AsyncRetrying(
@@ -169,7 +168,7 @@ class Batch:
             reason, detail, retry_after = concluded.pausing.reason, concluded.pausing.detail, None
         else:
             return None
-        policy = _pause_policy(reason)
+        policy = call_policy(reason)
         scope = self.line.family if policy.scope is Scope.FAMILY else self.line.feed.name
         seen = next((probe.failures for probe in self.probes if probe.scope == scope), 0)
         seconds = pause_seconds(policy, seen, self.line.chance(), retry_after)
@@ -217,13 +216,7 @@ def _action(planned: Planned) -> Action:
     return planned.operation.action
 
 
-def _pause_policy(reason: Reason) -> Policy:
-    """Give the policy of a call's failure. One that blames records, when no single one is to blame, stops the feed."""
-    policy = POLICIES[reason]
-    return policy if policy.response is Response.PAUSE else POLICIES[Reason.REQUEST_REFUSED]
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
     """Await work that a cancellation must not tear; it is passed on afterwards."""
     task = asyncio.ensure_future(work)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -23,7 +24,18 @@ def lanes_within(used: int, daily_limit: int | None, reserve: int = 0) -> frozen
         daily_limit: the organisation's credits in 24 hours; None if the sink costs none.
         reserve: credits out of these that are kept for people and other programs.
     """
+    return frozenset(lane for lane in LANE_SHARE if credits_left(lane, used, daily_limit, reserve) > 0)
+
+
+def credits_left(lane: Lane, used: int, daily_limit: int | None, reserve: int = 0) -> float:
+    """Say how many credits a lane may still spend; not less than 0, and infinite if the sink costs none.
+
+    Args:
+        lane: which.
+        used: as in `lanes_within`, and so are the others.
+        daily_limit: see there.
+        reserve: see there.
+    """
     if daily_limit is None:
-        return frozenset(LANE_SHARE)
-    ours = max(0, daily_limit - reserve)
-    return frozenset(lane for lane, share in LANE_SHARE.items() if used < share * ours)
+        return math.inf
+    return max(0.0, LANE_SHARE[lane] * max(0, daily_limit - reserve) - used)

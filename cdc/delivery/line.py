@@ -12,7 +12,7 @@ from cdc.delivery.stats import Stats
 from cdc.routing.feeds import Feed
 from cdc.state.database import Pool
 from cdc.state.truth import Truth
-from sinks.base import Sink
+from sinks.base import BulkSink, Sink
 from sinks.errors import SinkError
 from sinks.reasons import Reason
 
@@ -29,6 +29,8 @@ class Line:
         state: pool on the state database; autocommit, UTC.
         clock: seconds that never go back.
         chance: from 0 to 1, for jitter.
+        bulk: what makes the sink's bulk jobs; None if there are none for this feed.
+        job_from: due records from which a bulk job is made; None for never.
         fitted: the sink has agreed to the view's columns.
         unreadable: child feeds whose view has failed; said once.
     """
@@ -44,6 +46,8 @@ class Line:
     stats: Stats
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
+    bulk: BulkSink | None = None
+    job_from: int | None = None
     fitted: bool = False
     unreadable: set[str] = field(default_factory=set)
 
@@ -56,6 +60,13 @@ class Line:
     def scopes(self) -> tuple[str, str]:
         """The control scopes that stop this feed."""
         return (self.family, self.feed.name)
+
+    @property
+    def job_rows(self) -> int:
+        """Most records in one bulk job; 0 if there are none."""
+        if self.bulk is None or self.job_from is None:
+            return 0
+        return min(self.bulk.job_rows, self.options.bulk.rows or self.bulk.job_rows)
 
     async def fit(self) -> None:
         """Let the sink check the view's columns, once.

@@ -35,6 +35,31 @@ def times_within(lease_seconds: float) -> LeaseTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOptions:
+    """Settings of bulk jobs; all times in seconds.
+
+    Attributes:
+        rows: most records in a job, if less than the sink takes.
+        job_from: due records from which a job is made; None for where it is cheaper, 0 for never.
+        portion: keys that are read, planned and settled together.
+        poll_seconds: first pause between two questions about a job; grows by half each time.
+        poll_longest: longest such pause.
+        claim_seconds: how long a job may hold its keys. One that hasn't ended by then is given up.
+        retreat_seconds: how long a feed goes by ordinary calls after a job has failed.
+        starts: how often a job is started when the answer gets lost, each time at its full price.
+    """
+
+    rows: int | None = None
+    job_from: int | None = None
+    portion: int = 500
+    poll_seconds: float = 2.0
+    poll_longest: float = 60.0
+    claim_seconds: float = 86_400.0
+    retreat_seconds: float = 3_600.0
+    starts: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOptions:
     """Settings of a delivery worker; all times in seconds.
 
@@ -52,6 +77,7 @@ class DeliveryOptions:
         parallel: batches of one feed at the same time.
         credit_limits: credits in 24 hours by sink family; a family that isn't named costs none.
         credit_reserve: credits out of these that are kept for people and other programs.
+        bulk: of bulk jobs.
     """
 
     hash_key: bytes
@@ -67,6 +93,7 @@ class DeliveryOptions:
     parallel: int = 4
     credit_limits: Mapping[str, int] = field(default_factory=dict)
     credit_reserve: int = 0
+    bulk: BulkOptions = field(default_factory=BulkOptions)
 
     def __post_init__(self) -> None:
         if not 16 <= len(self.hash_key) <= 64:

@@ -92,6 +92,12 @@ POLICIES: Mapping[Reason, Policy] = MappingProxyType(
 """One policy for each reason; a test proves that none is missing."""
 
 
+def call_policy(reason: Reason) -> Policy:
+    """Give the policy of a call's failure. One that blames records, when no single one is to blame, stops the feed."""
+    policy = POLICIES[reason]
+    return policy if policy.response is Response.PAUSE else POLICIES[Reason.REQUEST_REFUSED]
+
+
 def pause_seconds(policy: Policy, failures: int, jitter: float, retry_after: float | None = None) -> float:
     """Say how long to pause after a failure.
 

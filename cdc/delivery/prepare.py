@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -83,7 +84,7 @@ async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
     async with line.source.connection() as source:
         reading = await read_truth(source, line.truth, list(claims), line.options.hash_key)
     parents = await _read_parents(line, reading)
-    plans = {key: _plan_key(line, claimed, claim, reading, parents) for key, claim in claims.items()}
+    plans = {key: plan_claim(line, claimed.at, claim, reading, parents) for key, claim in claims.items()}
     missing = frozenset[str]().union(*(plan.missing for plan in plans.values()))
     coming = await _ring_for(line, claimed, missing, parents) if missing else frozenset()
     return {
@@ -91,10 +92,19 @@ async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
     }
 
 
-def _plan_key(line: Line, claimed: Claimed, claim: Claim, reading: Reading, parents: Mapping[str, LedgerEntry]) -> Plan:
+def plan_claim(line: Line, at: datetime, claim: Claim, reading: Reading, parents: Mapping[str, LedgerEntry]) -> Plan:
+    """Plan one claimed key from what was read.
+
+    Args:
+        line: the feed's.
+        at: the database's time of the claim.
+        claim: the key with its ledger entries.
+        reading: the view's rows.
+        parents: ledger entries of the parents that the rows name.
+    """
     if claim.key in reading.refused:
         return Plan(key=claim.key, refused=(reading.refused[claim.key],))
-    time_has_come = claim.deferred_until is not None and claim.deferred_until <= claimed.at
+    time_has_come = claim.deferred_until is not None and claim.deferred_until <= at
     known = Known(
         key=claim.key,
         rows=reading.rows.get(claim.key, ()),
@@ -208,7 +218,7 @@ async def _find_children(line: Line, prepared: Prepared, created: Collection[str
         return
     doubtful: dict[str, dict[str, str]] = {}
     for child in line.children:
-        for parent_id, key, record_id in await _children(line, child, {*known, *created}):
+        for parent_id, key, record_id in await children_of(line, child, {*known, *created}):
             if parent_id in created:
                 prepared.children.setdefault(parent_id, []).append((child.feed.name, key))
             else:
@@ -219,7 +229,7 @@ async def _find_children(line: Line, prepared: Prepared, created: Collection[str
                 prepared.overlooked += [(feed, key) for key in await ledger.overlooked_keys(state, feed, keys)]
 
 
-async def _children(line: Line, child: Truth, parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
+async def children_of(line: Line, child: Truth, parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
     """Give (parent id, key, record id) of a child feed's rows.
 
     A child's view that fails, as a whole or at one row, is no fault of the parents, and they go. The child's own keys

@@ -10,6 +10,7 @@ import structlog
 from cdc.connection import WAITABLE
 from cdc.delivery.batch import Batch
 from cdc.delivery.batching import URGENCY, InFlight, Limits, Take, bulk_take, urgent_take
+from cdc.delivery.bulkpump import is_for_a_job, look
 from cdc.delivery.line import Line
 from cdc.routing.feeds import Lane
 from cdc.state import control
@@ -80,13 +81,24 @@ class Pump:
         lanes = await self._lanes(self._line.family)
         if await self._start(urgent_take(self._in_flight(), self._limits, lanes)):
             return 0.0
-        if await self._start(bulk_take(self._in_flight(), self._limits, lanes)):
+        take = bulk_take(self._in_flight(), self._limits, lanes)
+        waits = take is not None and await self._waits_for_a_job()
+        if not waits and await self._start(take):
             return 0.0
-        async with self._line.state.connection() as state:
-            due = await next_due(state, self._request(Take(_ordered(lanes), 1, 1)))
-        seconds = await self._probe(due, lanes) if due.paused else self._until_due(due)
-        all_lanes = len(lanes) == len(URGENCY)
+        due = await self._next_due(lanes)
+        if due.paused:
+            seconds = await self._probe(due, lanes)  # one small batch of the lane bulk will do to see whether it works
+        else:
+            seconds = self._until_due(await self._next_due(frozenset(lanes) - {Lane.BULK}) if waits else due)
+        all_lanes = len(lanes) == len(URGENCY) and not waits
         return seconds if all_lanes else min(seconds, self._line.options.budget_seconds)
+
+    async def _waits_for_a_job(self) -> bool:
+        return self._line.job_from is not None and is_for_a_job(self._line, await look(self._line))
+
+    async def _next_due(self, lanes: Collection[Lane]) -> Due:
+        async with self._line.state.connection() as state:
+            return await next_due(state, self._request(Take(_ordered(lanes), 1, 1)))
 
     def _until_due(self, due: Due) -> float:
         if due.in_seconds is None or (due.in_seconds == 0 and self._batches):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -12,17 +13,19 @@ from types import MappingProxyType
 import structlog
 
 from cdc.connection import WAITABLE
-from cdc.delivery.budget import LANE_SHARE, lanes_within
+from cdc.delivery.budget import LANE_SHARE, credits_left, lanes_within
+from cdc.delivery.bulkpump import BulkPump
 from cdc.delivery.line import Line
 from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.pricing import Tariff, pays_from
 from cdc.delivery.pump import Pump
 from cdc.delivery.stats import Stats
 from cdc.errors import ProfileError
-from cdc.routing.feeds import Lane, Profile
+from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.database import Pool
 from cdc.state.outbox import listen
 from cdc.state.truth import Truth
-from sinks.base import Sink
+from sinks.base import BulkSink, Sink
 
 _log = structlog.get_logger()
 _RECONNECT_SECONDS = 1.0
@@ -41,6 +44,7 @@ class Worker:
         sinks: by feed; or by the name in feeds.toml, such as `zoho.contacts`, where one sink serves several feeds.
         options: settings.
         credits_used: by sink family, for those that `options.credit_limits` names.
+        bulk_sinks: by feed, for those whose sink takes bulk jobs.
         clock: seconds that never go back.
         chance: from 0 to 1, for jitter.
     """
@@ -54,6 +58,7 @@ class Worker:
         sinks: Mapping[str, Sink],
         options: DeliveryOptions,
         credits_used: Mapping[str, CreditsUsed] = MappingProxyType({}),
+        bulk_sinks: Mapping[str, BulkSink] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -70,7 +75,9 @@ class Worker:
             for family, used in credits_used.items()
             if family in options.credit_limits
         }
+        self._bulk_sinks = bulk_sinks
         self._pumps: list[Pump] = []
+        self._bulk_pumps: list[BulkPump] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then finish what is under way, for `drain_seconds` at most.
@@ -78,13 +85,16 @@ class Worker:
         Raises:
             ProfileError: at the start, if a view lacks a column or a feed's sink isn't given.
         """
-        self._pumps = [Pump(line, self._lanes) for line in await self._lines()]
+        lines = await self._lines()
+        self._pumps = [Pump(line, self._lanes) for line in lines]
+        self._bulk_pumps = [BulkPump(line, line.bulk, self._funds) for line in lines if line.bulk is not None]
         drain_seconds = 0.0
         try:
             async with asyncio.TaskGroup() as group:
                 listener = group.create_task(self._listen(), name="outbox-listen")
                 stopper = group.create_task(self._wake_at(stop), name="delivery-stop")
                 pumps = [group.create_task(pump.run(stop), name="pump") for pump in self._pumps]
+                pumps += [group.create_task(pump.run(stop), name="bulk pump") for pump in self._bulk_pumps]
                 await asyncio.gather(*pumps)
                 listener.cancel()
                 stopper.cancel()
@@ -117,9 +127,27 @@ class Worker:
                     stats=self.stats,
                     clock=self._clock,
                     chance=self._chance,
+                    bulk=self._bulk_sinks.get(name),
+                    job_from=self._job_from(feed),
                 )
             )
         return lines
+
+    def _job_from(self, feed: Feed) -> int | None:
+        """Say from how many records on a bulk job is made; None for never."""
+        sink, wanted = self._bulk_sinks.get(feed.name), self._options.bulk.job_from
+        if sink is None or wanted == 0:
+            return None
+        limit = self._options.credit_limits.get(feed.sink.partition(".")[0])
+        if credits_left(Lane.BULK, 0, limit, self._options.credit_reserve) < sink.job_credits:
+            return None  # the lane's whole share doesn't pay for one
+        rows = min(sink.job_rows, self._options.bulk.rows or sink.job_rows)
+        tariff = Tariff(records_credits=sink.records_credits, job_credits=sink.job_credits, job_rows=rows)
+        return wanted or pays_from(tariff)
+
+    async def _funds(self, family: str) -> float:
+        budget = self._budgets.get(family)
+        return math.inf if budget is None else await budget.left(Lane.BULK)
 
     async def _lanes(self, family: str) -> Collection[Lane]:
         budget = self._budgets.get(family)
@@ -147,7 +175,8 @@ class Worker:
         self._wake_all()
 
     def _wake_all(self) -> None:
-        for pump in self._pumps:
+        pumps: list[Pump | BulkPump] = [*self._pumps, *self._bulk_pumps]
+        for pump in pumps:
             pump.wake()
 
 
@@ -164,6 +193,10 @@ class _Budget:
         self._clock = clock
         self._asked_at: float | None = None
         self._allowed: frozenset[Lane] | None = None
+
+    async def left(self, lane: Lane) -> float:
+        """Give the credits that a lane may spend, by what is spent this moment."""
+        return credits_left(lane, await self._used(), self._daily_limit, self._reserve)
 
     async def lanes(self) -> frozenset[Lane]:
         if self._allowed is None or self._asked_at is None or self._clock() - self._asked_at >= self._seconds:

@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, sql
 
 from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane, Profile
+from cdc.state.backlog import marking
 from cdc.state.outbox import Mark, mark
 from cdc.state.truth import row_hash_sql, view_identifier
 from sinks.reasons import Reason
@@ -98,14 +99,15 @@ async def sweep_feed(
                 found.keys[(truth or entry).key] = None  # type: ignore[union-attr]  # one of them is there
     if not dry_run:
         keys = [key for key in found.keys if key not in parked]
-        for start in range(0, len(keys), _MARK):
-            await mark(
-                state,
-                [
-                    Mark(feed=feed.name, key=key, lane=Lane.BULK, dirty_at=since, forced=forced)
-                    for key in keys[start : start + _MARK]
-                ],
-            )
+        async with marking(state, feed.name):
+            for start in range(0, len(keys), _MARK):
+                await mark(
+                    state,
+                    [
+                        Mark(feed=feed.name, key=key, lane=Lane.BULK, dirty_at=since, forced=forced)
+                        for key in keys[start : start + _MARK]
+                    ],
+                )
     found.keys.clear()
     return found
 

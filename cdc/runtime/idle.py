@@ -12,6 +12,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection, sql
 
 from cdc.routing.feeds import Feed, Profile
+from cdc.state.control import BULK_SCOPE
 from cdc.state.truth import view_identifier
 from sinks.reasons import Reason
 
@@ -75,9 +76,10 @@ async def _is_moving(state: AsyncConnection[Any], stuck: Collection[str], *, urg
             select from cdc.outbox
             where parked_at is null and (lane = 'live' or not %(urgent_only)s)
               and (claimed_until > now()
-                   or feed <> all(%(stuck)s) and reason is distinct from 'PARENT_NOT_DELIVERED'))
+                   or feed <> all(%(stuck)s) and reason is distinct from 'PARENT_NOT_DELIVERED'
+                      and (lane <> 'bulk' or not exists (select from cdc.control where scope = %(bulk_scope)s))))
         """,
-        {"stuck": list(stuck), "urgent_only": urgent_only},
+        {"stuck": list(stuck), "urgent_only": urgent_only, "bulk_scope": BULK_SCOPE},
     )
     row = await cursor.fetchone()
     return row is not None and bool(row[0])

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import structlog
 from psycopg import AsyncConnection
 
-from cdc.delivery.options import DeliveryOptions, times_within
+from cdc.delivery.options import BulkOptions, DeliveryOptions, times_within
 from cdc.delivery.worker import Worker
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane, Profile
@@ -33,12 +33,13 @@ from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
 from cdc.source.session import CaptureConfig
 from cdc.state.outbox import make_due
-from sinks.zoho.connect import build_sinks
+from sinks.zoho.connect import build_sinks, bulk_sinks
 from sinks.zoho.limits import daily_credits
 
 log = structlog.get_logger()
 
-_RESERVE: Final = 0.1  # of the credits, for people and other programs
+CREDIT_RESERVE: Final = 0.1
+"""Share of the credits that is left to people and other programs."""
 _IDLE_LOOK_SECONDS: Final = 0.05
 
 
@@ -71,6 +72,7 @@ class Pipeline:
             sinks=self._sinks,
             options=self._delivery_options(),
             credits_used={"zoho": connections.credits.used_24h},
+            bulk_sinks=bulk_sinks(connections.client, self._sinks),
         )
         self.capture: Capture | None = None
         self._sweeper: Sweeper | None = None
@@ -108,7 +110,8 @@ class Pipeline:
             rollup_seconds=settings.cdc_rollup_seconds,
             daily_seconds=settings.cdc_daily_seconds,
             credit_limits={"zoho": limit},
-            credit_reserve=int(limit * _RESERVE),
+            credit_reserve=int(limit * CREDIT_RESERVE),
+            bulk=BulkOptions(rows=settings.cdc_bulk_rows, job_from=settings.cdc_bulk_from),
         )
 
     async def run(self, stop: asyncio.Event) -> None:

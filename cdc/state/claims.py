@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from cdc.errors import StateError
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
+from cdc.state.control import BULK_SCOPE
 from cdc.state.ledger import entry_from_json
 from cdc.state.records import LedgerEntry
 
@@ -88,7 +89,8 @@ with due as materialized (
         limit %(limit)s
         for update skip locked
     ) as p
-    where %(probing)s or not exists (select from cdc.control c where c.scope = any(%(scopes)s))
+    where (%(probing)s or not exists (select from cdc.control c where c.scope = any(%(scopes)s)))
+      and (l.lane <> 'bulk' or not exists (select from cdc.control c where c.scope = %(bulk_scope)s))
     order by l.rank, p.due_at
     limit %(limit)s
 ), taken as (
@@ -132,16 +134,18 @@ async def claim(conn: AsyncConnection[Any], request: ClaimRequest) -> Claimed | 
             "at_least": request.at_least,
             "lease": request.lease_seconds,
             "probing": request.probing,
+            "bulk_scope": BULK_SCOPE,
         },
     )
     rows = await cursor.fetchall()
     if not rows:
         return None
     at, until = rows[0][-2:]
-    return Claimed(at, until, tuple(_claim_from(row[:-2]) for row in rows))
+    return Claimed(at, until, tuple(claim_from(row[:-2]) for row in rows))
 
 
-def _claim_from(row: tuple[Any, ...]) -> Claim:
+def claim_from(row: tuple[Any, ...]) -> Claim:
+    """Read a claim from the columns that `_CLAIM_SQL` gives, without its last two."""
     key, lane, generation, forced, attempts, dirty_at, lsn, deferred_until, approved, entries = row
     return Claim(
         key=key,
@@ -187,6 +191,7 @@ left join (
         limit 1
     ) as due_at
     from unnest(%(lanes)s::text[]) as l (lane)
+    where l.lane <> 'bulk' or not exists (select from cdc.control c where c.scope = %(bulk_scope)s)
 ) as d on true
 group by c.paused, c.until
 """
@@ -200,6 +205,7 @@ async def next_due(conn: AsyncConnection[Any], request: ClaimRequest) -> Due:
             "feed": request.feed,
             "scopes": list(request.scopes),
             "lanes": [lane.value for lane in request.lanes],
+            "bulk_scope": BULK_SCOPE,
         },
     )
     row = await cursor.fetchone()

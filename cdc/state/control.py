@@ -15,6 +15,9 @@ from psycopg import AsyncConnection
 
 from cdc.state.outbox import NOTIFY_SQL
 
+BULK_SCOPE: LiteralString = "bulk lane"
+"""The scope that stops the lane `bulk` of every feed and nothing else; neither a feed nor a family can be called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

@@ -18,6 +18,7 @@ from cdc.delivery.worker import CreditsUsed, Worker
 from cdc.routing.feeds import Lane, Profile, parse_profile
 from cdc.state.database import Pool, open_pool
 from cdc.state.outbox import Mark, make_due, mark
+from tests.integration.delivery.backfill import Backfill, MakeBackfill
 from tests.support.postgres import Database
 from tests.support.sinks import MemorySink
 from tests.support.waiting import until
@@ -167,3 +168,19 @@ async def app(database: Database) -> AsyncIterator[App]:
         source = await stack.enter_async_context(open_pool(database.dsn, purpose="source", size=6))
         state = await stack.enter_async_context(open_pool(database.dsn, purpose="state", size=8))
         yield App(database, source, state, parse_profile("small", Path("small"), _FEEDS))
+
+
+@pytest.fixture
+async def make_backfill(database: Database) -> AsyncIterator[MakeBackfill]:
+    """Start a CRM with settings of the test's own, beside a database with people and no workers yet."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: Any) -> Backfill:
+            return await stack.enter_async_context(Backfill.open(database, **settings))
+
+        yield make
+
+
+@pytest.fixture
+async def backfill(make_backfill: MakeBackfill) -> Backfill:
+    return await make_backfill()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.delivery.budget import LANE_SHARE, lanes_within
+from cdc.delivery.budget import LANE_SHARE, credits_left, lanes_within
 from cdc.routing.feeds import Lane
 
 
@@ -40,3 +40,9 @@ def test_the_reserve_is_taken_off_first() -> None:
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_spending_never_opens_a_lane(used: int, more: int, limit: int) -> None:
     assert lanes_within(used + more, limit) <= lanes_within(used, limit)
+
+
+def test_what_a_lane_has_left_ends_at_its_share() -> None:
+    assert credits_left(Lane.BULK, 0, 50_000, 5_000) == 27_000
+    assert credits_left(Lane.BULK, 27_001, 50_000, 5_000) == 0
+    assert credits_left(Lane.BULK, 1_000_000, None) == math.inf
