@@ -8,7 +8,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from cdc.cli import config, explain, failures, journal, replay, run, setup, simulator, status, sweep
+from cdc.cli import backfill, config, explain, failures, journal, replay, run, setup, simulator, status, sweep
 from cdc.errors import CdcError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("sweep")(sweep.sweep)
 app.command("replay")(replay.replay)
 app.command("journal")(journal.journal)
 app.command("explain")(explain.explain)
+app.add_typer(backfill.app, name="backfill")
 app.add_typer(failures.app, name="failures")
 app.command("simulator")(simulator.simulator)
 app.command("config")(config.config)

@@ -22,6 +22,14 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.0f} s"
 
 
+def duration(seconds: float) -> str:
+    """Write a longer duration for people."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def explain_pause(pause: Pause) -> list[str]:
     """Say what is paused, why, and what helps."""
     reason = Reason.__members__.get(pause.reason)

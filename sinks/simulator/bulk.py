@@ -51,6 +51,7 @@ class Job:
     Attributes:
         state: ADDED, INPROGRESS, COMPLETED or FAILED.
         fate: what a fault has in store for it; None if nothing.
+        held: keeps a held job where it is until it is set.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Job:
     total: int = 0
     result: bytes = b""
     fate: Action | None = None
+    held: asyncio.Event | None = None
 
     def describe(self, base: str) -> Json:
         """The job as `GET /crm/bulk/v8/write/{id}` shows it."""
@@ -150,8 +152,8 @@ class BulkJobs:
         await asyncio.sleep(self.sim.config.bulk_delay)
         job.state = "INPROGRESS"
         await asyncio.sleep(self.sim.config.bulk_delay)
-        if job.fate is Action.HOLD_JOB:
-            await self.sim.faults.cleared()
+        if job.fate is Action.HOLD_JOB and job.held is not None:
+            await job.held.wait()
         header, *rows = self.files[job.file_id]
         shown = sorted({one.index for one in job.mappings if one.index is not None})[:SHOWN_COLUMNS]
         written = io.StringIO(newline="")

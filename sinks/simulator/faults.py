@@ -212,9 +212,10 @@ class Faults:
         self._cleared.set()
         self._cleared = asyncio.Event()
 
-    async def cleared(self) -> None:
-        """Return when the rules are next taken out of force."""
-        await self._cleared.wait()
+    @property
+    def cleared(self) -> asyncio.Event:
+        """Set when the rules that are in force now are taken out of it."""
+        return self._cleared
 
     def strike(self, ask: Ask) -> Strike:
         """What happens to a call; the rules that strike are counted."""

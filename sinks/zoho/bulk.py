@@ -18,7 +18,7 @@ from sinks.reasons import Reason
 from sinks.zoho.bulkfile import CsvFile, fits, read_result
 from sinks.zoho.client import Route, ZohoClient
 from sinks.zoho.config import ZohoConfig
-from sinks.zoho.limits import MAX_RECORDS, Kind, price
+from sinks.zoho.limits import Kind, price, upserts_price
 from sinks.zoho.module import ModuleSink
 from sinks.zoho.organisation import who_am_i
 from sinks.zoho.transport import JsonValue, Upload
@@ -61,8 +61,7 @@ class BulkWrite:
 
     def records_credits(self, records: int) -> int:
         """See `sinks.base.BulkSink`."""
-        calls, rest = divmod(records, MAX_RECORDS)
-        return calls * price(Kind.UPSERT, MAX_RECORDS) + (price(Kind.UPSERT, rest) if rest else 0)
+        return upserts_price(records)
 
     def takes(self, operation: Operation) -> bool:
         """See `sinks.base.BulkSink`."""

@@ -68,6 +68,9 @@ _SINKS: Mapping[str, Callable[[ZohoClient, SinkSpec], Sink]] = MappingProxyType(
 MODULES: Mapping[str, str] = MappingProxyType({s.name: s.module for s in (ContactsSink, TasksSink, NotesSink)})
 """The CRM module of each sink."""
 
+BULK_SINKS = frozenset(s.name for s in (ContactsSink, TasksSink, NotesSink) if s.bulk)
+"""Sinks whose records may also go by Bulk Write."""
+
 
 def check_spec(spec: SinkSpec) -> None:
     """Check what can be checked without an account.

@@ -70,6 +70,12 @@ def price(kind: Kind, records: int = 1) -> int:
     return _FLAT.get(kind, 1)
 
 
+def upserts_price(records: int) -> int:
+    """Say what so many records cost by upserts or inserts of a hundred each, in credits."""
+    calls, rest = divmod(records, MAX_RECORDS)
+    return calls * price(Kind.UPSERT, MAX_RECORDS) + (price(Kind.UPSERT, rest) if rest else 0)
+
+
 def is_heavy(kind: Kind, records: int) -> bool:
     """Tell whether a call counts against the smaller concurrency limit."""
     return kind in _ALWAYS_HEAVY or (kind in _BATCHED and records > HEAVY_RECORDS)

@@ -47,6 +47,10 @@ class Terminal:
     def shows(self, words: str, within: float = 30.0) -> str:
         return wait_until(lambda: words in _ESCAPES.sub("", self.read()) and self.read(), within, what=words)
 
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self.controller, keys.encode())
+
     def frames(self) -> list[list[str]]:
         """The pictures that were drawn, as lines of text."""
         return [_ESCAPES.sub("", frame).splitlines() for frame in self.read().split(_HOME)[1:]]

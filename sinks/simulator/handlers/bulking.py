@@ -69,6 +69,7 @@ def write(sim: Simulation, ask: Ask) -> Answer:
         created=sim.clock.now(),
         callback=_callback(body),
         fate=next((action for action in _FATES if action in ask.struck), None),
+        held=sim.faults.cleared,
     )
     _check_mandatory(job)
     sim.bulk.start(job)
