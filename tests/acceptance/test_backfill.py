@@ -22,7 +22,7 @@ def ready(configured: Cdc) -> Cdc:
     return configured.using(CDC_BULK_FROM="3")
 
 
-def test_a_dry_run_prices_both_ways_and_touches_nothing(ready: Cdc, source: Database, crm: Crm) -> None:
+def test_a_dry_run_prices_both_ways_and_by_itself_takes_the_cheaper_one(ready: Cdc, source: Database, crm: Crm) -> None:
     found = ready("backfill", "--dry-run", "--json").json
     people = count(source, "cdc.contacts")
     assert found["feeds"]["contacts"] == {
@@ -36,13 +36,10 @@ def test_a_dry_run_prices_both_ways_and_touches_nothing(ready: Cdc, source: Data
     }
     assert found["feeds"]["quest_completions"]["by_ordinary_calls"] == count(source, "cdc.quest_completions")
     assert found["credits_left"] > 0
-    assert (crm.calls(), count(source, "cdc.outbox")) == ([], 0)
-
-
-def test_by_itself_it_never_takes_the_dearer_way(ready: Cdc, source: Database) -> None:
     found = ready.using(CDC_BULK_FROM="")("backfill", "contacts", "--dry-run", "--json").json
     assert (found["feeds"]["contacts"]["jobs"], list(found["feeds"])) == ([], ["contacts"])
-    assert found["credits"] == found["credits_by_ordinary_calls"]
+    assert found["credits"] == found["credits_by_ordinary_calls"] == -(-people // 10)
+    assert (crm.calls(), count(source, "cdc.outbox")) == ([], 0)
 
 
 def test_without_somebody_to_ask_it_wants_a_yes(ready: Cdc, source: Database) -> None:
@@ -50,8 +47,8 @@ def test_without_somebody_to_ask_it_wants_a_yes(ready: Cdc, source: Database) ->
     assert count(source, "cdc.outbox") == 0
 
 
-def test_a_feed_that_is_none_is_named(ready: Cdc) -> None:
-    ready("backfill", "nobody").refused(2, "no feed 'nobody'", "contacts")
+def test_a_feed_that_is_none_is_named(configured: Cdc) -> None:
+    configured("backfill", "nobody").refused(2, "no feed 'nobody'", "contacts")
 
 
 def test_on_a_terminal_it_asks_first(ready: Cdc, source: Database) -> None:

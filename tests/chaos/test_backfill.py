@@ -51,12 +51,14 @@ async def _started(site: Site, kind: str) -> bool:
 @pytest.mark.parametrize(
     ("moment", "fault", "paid"),
     [
-        ("uploading", {"action": "hang", "kind": "upload", "times": 1}, 1),
+        pytest.param("uploading", {"action": "hang", "kind": "upload", "times": 1}, 1, marks=pytest.mark.long),
         ("after the job was created", {"action": "apply_then_hang", "kind": "bulk_write", "times": 1}, 2),
         ("polling", {"action": "hold_job", "kind": "bulk_write"}, 1),
-        ("before settling", {"action": "hang", "kind": "bulk_result", "times": 1}, 1),
+        pytest.param(
+            "before settling", {"action": "hang", "kind": "bulk_result", "times": 1}, 1, marks=pytest.mark.long
+        ),
     ],
-    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+    ids=["uploading", "created", "polling", "settling"],
 )
 async def test_a_job_is_taken_up_again(make_site: MakeSite, moment: str, fault: dict[str, Any], paid: int) -> None:
     site = await make_site(**_BULK)
@@ -90,10 +92,10 @@ async def test_a_backfill_races_the_application_and_is_killed_in_its_middle(make
     site = await make_site(**{**_BULK, "CDC_BULK_ROWS": "20"})
     workload = Workload(site.database, seed)
     chance = random.Random(workload.seed)  # a repeatable chance, no secret
-    await workload.run(60)  # people who are there before
     taken_up = 0
 
     async with workload.running(pause=0.05):
+        await until(lambda: _people(site) >= 10, 30, what="there are people to backfill")
         for _ in range(6):
             await site.crm.break_with({"action": "hold_job", "kind": "bulk_write"})
             running = await site.start("run")
@@ -112,6 +114,11 @@ async def test_a_backfill_races_the_application_and_is_killed_in_its_middle(make
 
     assert taken_up, "no job was taken up after its start was answered"
     await verify(site, workload.chronicle)
+
+
+def _people(site: Site) -> int:
+    [(number,)] = site.database.execute("select count(*) from cdc.contacts")
+    return int(number)
 
 
 def _ended(site: Site, number: int) -> bool:
