@@ -87,6 +87,7 @@ async def test_a_job_is_taken_up_again(make_site: MakeSite, moment: str, fault: 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [31, 32])
 async def test_a_backfill_races_the_application_and_is_killed_in_its_middle(make_site: MakeSite, seed: int) -> None:
     site = await make_site(**{**_BULK, "CDC_BULK_ROWS": "20"})
@@ -96,7 +97,7 @@ async def test_a_backfill_races_the_application_and_is_killed_in_its_middle(make
 
     async with workload.running(pause=0.05):
         await until(lambda: _people(site) >= 10, 30, what="there are people to backfill")
-        for _ in range(6):
+        for _ in range(3):
             await site.crm.break_with({"action": "hold_job", "kind": "bulk_write"})
             running = await site.start("run")
             await running.until_said("delivery_started")
