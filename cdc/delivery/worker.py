@@ -143,7 +143,8 @@ class Worker:
             return None  # the lane's whole share doesn't pay for one
         rows = min(sink.job_rows, self._options.bulk.rows or sink.job_rows)
         tariff = Tariff(records_credits=sink.records_credits, job_credits=sink.job_credits, job_rows=rows)
-        return wanted or pays_from(tariff)
+        found = pays_from(tariff) if wanted is None else wanted
+        return None if found is None or found > rows else found
 
     async def _funds(self, family: str) -> float:
         budget = self._budgets.get(family)

@@ -95,7 +95,7 @@ async def sweep_feed(
     async with source.transaction(), state.transaction():
         async for truth, entry in _side_by_side(_view_rows(source, feed, hash_key), _ledger_rows(state, feed)):
             found.compared += 1
-            if _differs(found, feed, truth, entry) or (forced and truth is not None):
+            if (_differs(found, feed, truth, entry) or (forced and truth is not None)) and not dry_run:
                 found.keys[(truth or entry).key] = None  # type: ignore[union-attr]  # one of them is there
     if not dry_run:
         keys = [key for key in found.keys if key not in parked]

@@ -277,6 +277,15 @@ async def test_an_organisation_too_small_for_a_job_goes_by_ordinary_calls(backfi
     assert backfill.in_step()
 
 
+@pytest.mark.parametrize("limits", [{"job_from": 0}, {"job_from": 9, "rows": 8}], ids=["never", "too many"])
+async def test_limits_that_allow_no_job_leave_ordinary_calls(backfill: Backfill, limits: dict[str, int]) -> None:
+    backfill.people(*range(12))
+    await backfill.ring(*range(12))
+    await backfill.settle(backfill.worker(**limits))
+    assert backfill.jobs() == []
+    assert backfill.in_step()
+
+
 async def test_a_paused_lane_holds_only_what_is_in_it(backfill: Backfill) -> None:
     await backfill.pause()
     backfill.people(*range(8))
@@ -300,6 +309,25 @@ async def test_a_job_changes_hands_when_its_worker_stops(backfill: Backfill) -> 
     backfill.mend()
     await backfill.settle(backfill.worker("w2"))
     assert len(backfill.calls("bulk_write")) == 1
+    assert backfill.in_step()
+
+
+async def test_a_worker_that_ends_while_settling_leaves_the_rest_to_the_next(backfill: Backfill) -> None:
+    backfill.people(*range(40), xp=1)
+    await backfill.ring(*range(40))
+
+    def is_half_settled() -> bool:
+        return 0 < len(backfill.outbox()) < 40 and backfill.jobs() == ["running"]
+
+    running = asyncio.create_task(backfill.worker("w1", lease_seconds=4.0, call_seconds=1.0).run(asyncio.Event()))
+    await until(is_half_settled, 20, what="some of the job is settled", interval=0.001)
+    running.cancel()  # as abrupt as it gets inside one process
+    await asyncio.gather(running, return_exceptions=True)
+    assert backfill.jobs() == ["running"]
+    await backfill.settle(backfill.worker("w2"))
+    assert backfill.jobs() == ["done"]
+    assert len(backfill.calls("bulk_write")) == 1
+    assert backfill.calls("upsert") == []
     assert backfill.in_step()
 
 
