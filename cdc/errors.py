@@ -51,6 +51,20 @@ class SlotInUse(SourceUnavailable):
     """Another process streams from the slot; this one stands by."""
 
 
+class RealtimeLost(SourceUnavailable):
+    """The connection to Supabase Realtime is of no use any more; a new one is made, and a sweep is owed.
+
+    Args:
+        cause: one word for the log: refused, unreachable, channel_error, closed, timed_out, not_ready, deaf, ...
+        message: what happened.
+        fix: what to do, where a person can do anything.
+    """
+
+    def __init__(self, cause: str, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.cause = cause
+
+
 class SlotLost(SourceError):
     """The slot is missing, invalidated, or no longer joins up with our position."""
 

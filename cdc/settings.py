@@ -20,6 +20,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdc.errors import ConfigError
 
+SHORTEST_SECRET = 16
+"""Characters that a secret of a webhook has at least."""
+
 _PREFIXES = ("CDC_", "ZOHO_")
 _TEST_PREFIXES = ("CDC_TEST_", "CDC_POSTGRES_BIN")  # read by the tests and by the embedded server, not by the pipeline
 
@@ -35,7 +38,7 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Transport = Annotated[Literal["auto", "stream", "poll"], BeforeValidator(_lower)]
+Transport = Annotated[Literal["auto", "stream", "poll", "realtime"], BeforeValidator(_lower)]
 DataCenter = Annotated[
     Literal["US", "EU", "IN", "AU", "CN", "JP", "CA", "SA", "UK", "AE"],
     BeforeValidator(_upper),
@@ -63,7 +66,9 @@ class Settings(BaseSettings):
         default="core", description="A shipped profile (`core`, `2026`) or the path of a folder with a feeds.toml."
     )
     cdc_transport: Transport = Field(
-        default="auto", description="`stream`, `poll`, or `auto`: the first that works, said why at start."
+        default="auto",
+        description="`stream`, `poll`, `realtime` (no slot at all, docs/realtime.md), or `auto`: the first that works, "
+        "said why at start.",
     )
     cdc_slot: str = Field(
         default="optio_cdc",
@@ -115,6 +120,41 @@ class Settings(BaseSettings):
     cdc_log: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
         default="auto", description="Form of the log on stderr; `auto` is text on a terminal and JSON elsewhere."
     )
+    cdc_realtime_canary_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=30,
+        description="A row of ours is written so often and must come back through Realtime; after twice that time "
+        "without it the connection is made anew (`realtime`).",
+    )
+    cdc_realtime_sweep_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=60,
+        description="Everything is compared so often, since Realtime may drop a change (`realtime`). Less often where "
+        "that would take more than a tenth of the time.",
+    )
+    cdc_http_host: str = Field(default="127.0.0.1", description="Address that `cdc run` takes webhooks at.")
+    cdc_http_port: Annotated[int, Field(ge=0, le=65_535)] | None = Field(
+        default=None, description="Its port; 0 for a free one. Without it there is no HTTP server."
+    )
+    cdc_webhook_tokens: SecretStr | None = Field(
+        default=None,
+        description="Values that a Supabase database webhook may send as `Authorization: Bearer ...`, separated by "
+        "commas: put the new one beside the old to rotate. At least 16 characters each.",
+    )
+    cdc_webhook_signing_secrets: SecretStr | None = Field(
+        default=None,
+        description="Secrets that the app's own webhooks are signed with, separated by commas (docs/realtime.md). At "
+        "least 16 characters each.",
+    )
+
+    supabase_url: str | None = Field(
+        default=None, description="`https://<ref>.supabase.co`, for the transport `realtime`."
+    )
+    supabase_service_role_key: SecretStr | None = Field(
+        default=None, description="Secret key (`sb_secret_...`) or service_role key, for the transport `realtime`."
+    )
+    supabase_service_role_key_file: Path | None = Field(
+        default=None,
+        description="A file with that key instead. It is read anew at each join, and before a token in it runs out.",
+    )
 
     zoho_client_id: str | None = Field(default=None, description="Client id. Without it the simulator is started.")
     zoho_client_secret: SecretStr | None = Field(default=None, description="Client secret.")
@@ -139,14 +179,22 @@ class Settings(BaseSettings):
         default=True, description="`false` stops delivery; capture goes on and nothing is lost."
     )
 
-    @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url")
+    @field_validator("cdc_webhook_tokens", "cdc_webhook_signing_secrets")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        secrets = secrets_in(value)
+        if value is not None and (not secrets or min(map(len, secrets)) < SHORTEST_SECRET):
+            raise ValueError(f"at least {SHORTEST_SECRET} characters each expected; `openssl rand -hex 32` makes one")
+        return value
+
+    @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url", "supabase_url")
     @classmethod
     def _origin(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value)
         if parts.scheme not in {"https", "http"} or not parts.hostname:
-            raise ValueError("an origin such as https://www.zohoapis.eu expected")
+            raise ValueError("an origin such as https://www.zohoapis.eu or https://<ref>.supabase.co expected")
         if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
             raise ValueError("http is for this machine only; use https")
         return value.rstrip("/")
@@ -155,6 +203,18 @@ class Settings(BaseSettings):
     def has_crm(self) -> bool:
         """True when a CRM is configured; False means the simulator."""
         return self.zoho_client_id is not None
+
+    @property
+    def has_realtime(self) -> bool:
+        """True when Supabase Realtime is configured."""
+        has_key = self.supabase_service_role_key is not None or self.supabase_service_role_key_file is not None
+        return self.supabase_url is not None and has_key
+
+
+def secrets_in(value: SecretStr | None) -> tuple[str, ...]:
+    """Split a setting that holds several secrets, separated by commas."""
+    parts = value.get_secret_value().split(",") if value is not None else []
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -192,10 +252,32 @@ def _check_together(settings: Settings) -> None:
             "ZOHO_CLIENT_ID is set and DATABASE_URL is not: sample data must not get into a real CRM",
             fix="set DATABASE_URL, or unset the ZOHO_* variables to use the simulator",
         )
+    _check_doorbells(settings)
     if settings.database_url is not None and settings.cdc_encryption_key is None:
         raise ConfigError(
             "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and keys the ledger",
             fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it',
+        )
+
+
+def _check_doorbells(settings: Settings) -> None:
+    if settings.cdc_transport == "realtime":
+        if settings.database_url is None:
+            raise ConfigError("CDC_TRANSPORT=realtime needs a Supabase project", fix="set DATABASE_URL to its database")
+        if not settings.has_realtime:
+            raise ConfigError(
+                "CDC_TRANSPORT=realtime needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY",
+                fix="set both (dashboard, API Keys); the key may stand in a file: SUPABASE_SERVICE_ROLE_KEY_FILE",
+            )
+    is_public = settings.cdc_http_host not in {"127.0.0.1", "::1", "localhost"}
+    if (
+        settings.cdc_http_port is not None
+        and is_public
+        and not (settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets)
+    ):
+        raise ConfigError(
+            f"CDC_HTTP_HOST={settings.cdc_http_host} can be reached from elsewhere, and no webhook has a secret",
+            fix="set CDC_WEBHOOK_TOKENS or CDC_WEBHOOK_SIGNING_SECRETS, or listen on 127.0.0.1",
         )
 
 

@@ -24,7 +24,7 @@ from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections, open_connections
 from cdc.runtime.environment import Environment, prepare
 from cdc.runtime.pipeline import Pipeline
-from cdc.runtime.preparation import apply_plan, make_plan
+from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.status import read_status
 from cdc.settings import Settings
@@ -107,6 +107,9 @@ class _Run:
     async def _set_up(self, environment: Environment) -> TransportName:
         plan = await make_plan(environment.source_dsn, environment.state_dsn, self._settings, self._profile)
         self._say(f"transport {plan.readiness.transport}: {plan.readiness.why}")
+        for note in plan.readiness.notes:
+            self._say(f"note: {note}")
+        refuse_unasked(plan)
         conn = await connect(environment.source_dsn, purpose="setup")
         try:
             await apply_plan(conn, environment.state_dsn, plan)

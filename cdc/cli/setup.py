@@ -38,6 +38,8 @@ async def _setup(settings: Settings, profile: Profile, *, print_only: bool, crea
             "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN"
         )
     plan = await make_plan(source, state, settings, profile)
+    for note in plan.readiness.notes:
+        typer.echo(f"-- note: {note}", err=True)
     _print(plan, with_state=state == source)
     if print_only:
         return

@@ -19,7 +19,7 @@ from psycopg import AsyncConnection, sql
 from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.backlog import marking
-from cdc.state.outbox import Mark, mark
+from cdc.state.outbox import Mark, mark, mark_overlooked
 from cdc.state.truth import row_hash_sql, view_identifier
 from sinks.reasons import Reason
 
@@ -46,6 +46,7 @@ class Sweep:
         missing: in the view and not in the ledger.
         changed: in both, and different.
         gone: in the ledger, and in the view no longer.
+        overlooked: records that differ and were not waiting in the outbox already; None if that wasn't asked for.
         keys: the keys to mark, in order, each once; emptied as they are marked.
     """
 
@@ -54,12 +55,13 @@ class Sweep:
     missing: int = 0
     changed: int = 0
     gone: int = 0
+    overlooked: int | None = None
     keys: dict[str, None] = field(default_factory=dict, repr=False)
 
     @property
     def marked(self) -> int:
-        """How many records differ."""
-        return self.missing + self.changed + self.gone
+        """How many records differ, or, where those that wait already were left alone, how many were marked."""
+        return self.missing + self.changed + self.gone if self.overlooked is None else self.overlooked
 
 
 async def sweep_feed(
@@ -70,6 +72,7 @@ async def sweep_feed(
     *,
     forced: bool = False,
     with_parked: bool = False,
+    overlooked_only: bool = False,
     dry_run: bool = False,
 ) -> Sweep:
     """Compare one feed's view with the ledger and mark what differs, in the lane `bulk`.
@@ -84,6 +87,8 @@ async def sweep_feed(
         forced: mark every record, and have it sent even if it is equal; parked ones too.
         with_parked: mark parked keys that differ as well, since their data may have changed unheard. What the breaker
             holds stays held.
+        overlooked_only: leave alone what waits in the outbox already, so that a sweep every minute neither hurries
+            what gathers nor starts a retry's count again.
         dry_run: only count.
 
     Raises:
@@ -101,13 +106,16 @@ async def sweep_feed(
         keys = [key for key in found.keys if key not in parked]
         async with marking(state, feed.name):
             for start in range(0, len(keys), _MARK):
-                await mark(
-                    state,
-                    [
-                        Mark(feed=feed.name, key=key, lane=Lane.BULK, dirty_at=since, forced=forced)
-                        for key in keys[start : start + _MARK]
-                    ],
-                )
+                marks = [
+                    Mark(feed=feed.name, key=key, lane=Lane.BULK, dirty_at=since, forced=forced)
+                    for key in keys[start : start + _MARK]
+                ]
+                if overlooked_only:
+                    found.overlooked = (found.overlooked or 0) + await mark_overlooked(state, marks)
+                else:
+                    await mark(state, marks)
+    if overlooked_only and found.overlooked is None:
+        found.overlooked = 0
     found.keys.clear()
     return found
 
@@ -195,10 +203,13 @@ async def sweep_all(
     *,
     forced: bool = False,
     with_parked: bool = False,
+    overlooked_only: bool = False,
     dry_run: bool = False,
 ) -> list[Sweep]:
     """Sweep every feed of a profile, as `sweep_feed` does; what others need comes first."""
-    options = {"forced": forced, "with_parked": with_parked, "dry_run": dry_run}
+    options = {
+        "forced": forced, "with_parked": with_parked, "overlooked_only": overlooked_only, "dry_run": dry_run,
+    }  # fmt: skip
     feeds = sorted(profile.feeds.values(), key=lambda feed: feed.needs is not None)
     return [await sweep_feed(source, state, feed, hash_key, **options) for feed in feeds]
 

@@ -22,6 +22,7 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
 from cdc.runtime.connections import Connections
+from cdc.runtime.doorbell import DoorbellSweeper, build_doorbell
 from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
@@ -31,6 +32,7 @@ from cdc.runtime.sweeping import Sweeper
 from cdc.settings import Settings
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
+from cdc.source.realtime import Realtime
 from cdc.source.session import CaptureConfig
 from cdc.state.outbox import make_due
 from sinks.zoho.connect import build_sinks, bulk_sinks
@@ -48,7 +50,7 @@ class Pipeline:
 
     Args:
         connections: open.
-        transport: how the slot is read; None for a process that only delivers (`cdc worker`).
+        transport: how changes are heard of; None for a process that only delivers (`cdc worker`).
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Pipeline:
             credits_used={"zoho": connections.credits.used_24h},
             bulk_sinks=bulk_sinks(connections.client, self._sinks),
         )
-        self.capture: Capture | None = None
-        self._sweeper: Sweeper | None = None
-        if transport is not None:
+        self.capture: Capture | Realtime | None = None
+        self._sweeper: Sweeper | DoorbellSweeper | None = None
+        if transport == "realtime":
+            self.capture, self._sweeper = build_doorbell(environment, settings, profile, connections)
+        elif transport is not None:
             self.capture = Capture(
                 CaptureConfig(
                     source_dsn=environment.source_dsn,
@@ -150,6 +154,8 @@ class Pipeline:
         """
         async with self._connections.source.connection() as conn:
             target = Lsn.parse(await _scalar(conn, "select pg_current_wal_lsn()::text"))
+        if isinstance(self.capture, Realtime):
+            self.capture.ask_for_sweep("idle")  # nothing but a sweep that begins now tells that all was heard
         while True:
             if self._is_captured(target):
                 if await self._is_settled(urgent_only=urgent_only):

@@ -9,10 +9,11 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from cdc.connection import connect
+from cdc.errors import PreflightError
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
 from cdc.source.preflight import Readiness, check_source, refuse_transaction_pooler
-from cdc.source.setup import plan_setup
+from cdc.source.setup import plan_realtime_setup, plan_setup
 from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views
 from cdc.state.database import Migration, migrate, migration_script, pending_migrations
@@ -53,11 +54,20 @@ async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile
     """
     if state_dsn != source_dsn:
         refuse_transaction_pooler(state_dsn, "CDC_STATE_DSN")  # advisory locks and LISTEN need a session
-    readiness = await check_source(source_dsn, profile, slot=settings.cdc_slot, wanted=settings.cdc_transport)
+    readiness = await check_source(
+        source_dsn,
+        profile,
+        slot=settings.cdc_slot,
+        wanted=settings.cdc_transport,
+        has_realtime=settings.has_realtime,
+    )
     source = await connect(source_dsn, purpose="setup")
     try:
         await rehearse_views(source, profile)
-        statements = await plan_setup(source, profile, publication=settings.cdc_publication, slot=settings.cdc_slot)
+        if readiness.transport == "realtime":
+            statements = await plan_realtime_setup(source, profile)
+        else:
+            statements = await plan_setup(source, profile, publication=settings.cdc_publication, slot=settings.cdc_slot)
     finally:
         await source.close()
     state = await connect(state_dsn, purpose="setup")
@@ -66,6 +76,19 @@ async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile
     finally:
         await state.close()
     return Plan(readiness, migrations, statements)
+
+
+def refuse_unasked(plan: Plan) -> None:
+    """Refuse to change the source on the way, where the publication belongs to the application as well.
+
+    Raises:
+        PreflightError: naming the first thing that is missing; `cdc setup` makes it.
+    """
+    if plan.readiness.transport == "realtime" and plan.statements:
+        raise PreflightError(
+            f"the database isn't set up for Realtime: it takes a statement to {plan.statements[0].why}",
+            fix="run `cdc setup` (with --print-sql it only shows what it would do)",
+        )
 
 
 async def apply_plan(source: AsyncConnection[Any], state_dsn: str, plan: Plan) -> None:

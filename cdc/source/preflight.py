@@ -17,12 +17,13 @@ from cdc.connection import connect, route_of
 from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
 from cdc.routing.feeds import Profile
 from cdc.routing.router import Route, build_routes
+from cdc.source.realtime_setup import check_realtime
 from cdc.source.slots import read_slot
 from cdc.source.views import plan_views
 
 MINIMUM_VERSION: Final = 150000  # column lists in publications
 
-TransportName = Literal["stream", "poll"]
+TransportName = Literal["stream", "poll", "realtime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,13 @@ class Readiness:
         transport: the one to use.
         why: one sentence for the log.
         server_version: as `server_version_num`.
+        notes: what to know beforehand; nothing that stops a start.
     """
 
     transport: TransportName
     why: str
     server_version: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,21 @@ class _Subject:
 
 
 async def check_source(
-    dsn: str, profile: Profile, *, slot: str, wanted: Literal["auto", "stream", "poll"]
+    dsn: str,
+    profile: Profile,
+    *,
+    slot: str,
+    wanted: Literal["auto", "stream", "poll", "realtime"],
+    has_realtime: bool = False,
 ) -> Readiness:
     """Check the source and choose the transport. Changes nothing.
+
+    Args:
+        dsn: of the source.
+        profile: what is watched.
+        slot: name of the slot.
+        wanted: as set. `auto` takes `realtime` only where no slot can be had.
+        has_realtime: Supabase Realtime is configured.
 
     Raises:
         PreflightError: naming the cause and the fix.
@@ -72,12 +87,34 @@ async def check_source(
                 fix="upgrade the project (Supabase dashboard, Infrastructure)",
             )
         subject = _Subject(conn, profile, slot, role)
+        no_slot = await _why_no_slot(subject, wanted, has_realtime=has_realtime)
         for check in _CHECKS:
             await check(subject)
+        if no_slot is not None:
+            notes = await check_realtime(conn, build_routes(profile), slot)
+            return Readiness("realtime", no_slot, version, tuple(notes))
     finally:
         await conn.close()
     transport, why = await _choose_transport(dsn, wanted)
     return Readiness(transport, why, version)
+
+
+async def _why_no_slot(s: _Subject, wanted: str, *, has_realtime: bool) -> str | None:
+    """Say why the source is heard through Realtime; None if a slot is read.
+
+    Raises:
+        PreflightError: if no slot can be had and there is nothing else.
+    """
+    if wanted == "realtime":
+        return "CDC_TRANSPORT asks for it"
+    try:
+        for check in _SLOT_CHECKS:
+            await check(s)
+    except PreflightError as error:
+        if wanted != "auto" or not has_realtime:
+            raise
+        return f"no slot can be had ({error.message}); Realtime rings, and sweeps find what it drops"
+    return None
 
 
 def refuse_transaction_pooler(dsn: str, setting: str = "DATABASE_URL") -> None:
@@ -251,10 +288,12 @@ async def _scalar(conn: AsyncConnection[Any], sql: str) -> Any:
     return None if row is None else row[0]
 
 
-_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
+_SLOT_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
     _check_wal_level,
     _check_replication_right,
     _check_free_slot,
+)
+_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
     _check_tables,
     _check_row_security,
     _check_schema_right,

@@ -18,6 +18,7 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Profile
 from cdc.routing.router import build_routes
 from cdc.source.identity import WatchedTable, plan_identity, read_table
+from cdc.source.realtime_setup import plan_realtime
 from cdc.source.statements import Statement, as_text, relation, template
 from cdc.source.views import plan_views
 
@@ -37,6 +38,22 @@ async def plan_setup(conn: AsyncConnection[Any], profile: Profile, *, publicatio
         *await _plan_publication(conn, publication, tables),
         *await _plan_views(conn, profile),
         *await _plan_slot(conn, slot),
+    ]
+
+
+async def plan_realtime_setup(conn: AsyncConnection[Any], profile: Profile) -> list[Statement]:
+    """List what is missing in the source for the transport without a slot, in the order in which to run it.
+
+    Raises:
+        ProfileError: if a watched table has neither a primary key nor another identity to build on.
+    """
+    routes = build_routes(profile)
+    tables = [await read_table(conn, route) for route in routes.values()]
+    return [
+        *await _plan_schema(conn),
+        *[s for table in tables for s in plan_identity(table)],
+        *await _plan_views(conn, profile),
+        *await plan_realtime(conn, routes),
     ]
 
 

@@ -93,6 +93,19 @@ class Position:
     swept: bool
 
 
+async def lock_capture(conn: AsyncConnection[Any], slot: str) -> None:
+    """Take the lock that lets one process capture, however it does it. It lasts as long as the connection.
+
+    Raises:
+        SlotInUse: if another process has it; try again in a second.
+    """
+    row = await (
+        await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
+    ).fetchone()
+    if row is None or not row[0]:
+        raise SlotInUse(f"another process captures from slot {slot}")
+
+
 class CaptureStore:
     """The one connection that writes positions.
 
@@ -117,11 +130,7 @@ class CaptureStore:
         conn = await connect(dsn, purpose=f"capture {slot}")
         async with AsyncExitStack() as unless_locked:  # a connection left behind would keep the lock, and everybody out
             unless_locked.push_async_callback(conn.close)
-            row = await (
-                await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
-            ).fetchone()
-            if row is None or not row[0]:
-                raise SlotInUse(f"another process captures from slot {slot}")
+            await lock_capture(conn, slot)
             unless_locked.pop_all()
         return cls(conn, slot, lane_seconds)
 

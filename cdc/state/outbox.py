@@ -141,6 +141,29 @@ async def mark(conn: AsyncConnection[Any], marks: Sequence[Mark]) -> None:
         await conn.execute(NOTIFY_SQL)
 
 
+# Who waits in the outbox is read anew when its turn comes, so its lane, its time and its count of attempts stay. Who is
+# being delivered may have been read before the change, and who is parked starts afresh.
+_MARK_OVERLOOKED_SQL: LiteralString = f"{MARK_SQL} where o.parked_at is not null or o.claimed_until > now()"
+
+
+async def mark_overlooked(conn: AsyncConnection[Any], marks: Sequence[Mark]) -> int:
+    """Mark keys of which it isn't known when they changed; what waits already is left as it is.
+
+    Args:
+        conn: in autocommit or in a transaction.
+        marks: distinct by feed and key.
+
+    Returns:
+        How many were marked.
+    """
+    if not marks:
+        return 0
+    marked = (await conn.execute(_MARK_OVERLOOKED_SQL, mark_params(marks))).rowcount
+    if marked:
+        await conn.execute(NOTIFY_SQL)
+    return marked
+
+
 async def marked_keys(conn: AsyncConnection[Any], feed: str, keys: Collection[str]) -> frozenset[str]:
     """Tell which of some keys are in the outbox, parked or not."""
     cursor = await conn.execute("select key from cdc.outbox where feed = %s and key = any(%s)", [feed, list(keys)])
