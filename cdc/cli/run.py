@@ -30,6 +30,7 @@ from cdc.runtime.status import read_status
 from cdc.settings import Settings
 from cdc.source.preflight import TransportName, refuse_transaction_pooler
 from cdc.state.database import pending_migrations
+from cdc.web.server import receiving
 
 # The demo's lanes: short enough to be watched, unless they are set.
 _DEMO_SECONDS = {"cdc_rollup_seconds": 5.0, "cdc_daily_seconds": 60.0}
@@ -92,7 +93,10 @@ class _Run:
             for line in environment.banner():
                 self._say(line)
             transport = await self._set_up(environment)
-            async with open_connections(environment) as connections:
+            async with (
+                open_connections(environment) as connections,
+                receiving(self._settings, self._profile, connections.state),
+            ):
                 pipeline = Pipeline(environment, self._settings, self._profile, connections, transport=transport)
                 await self._run(pipeline, environment, connections, stop)
                 try:

@@ -23,6 +23,9 @@ QualifiedName = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$")
 ]
 
+_DOORBELLS = "doorbells"
+"""The one section of feeds.toml that isn't a feed."""
+
 
 class Lane(StrEnum):
     """How urgent a dirty key is, most urgent first."""
@@ -129,12 +132,28 @@ class Feed(_Strict):
         return Lane.ROLLUP if Lane.ROLLUP in lanes else Lane.DAILY
 
 
+class Doorbell(_Strict):
+    """A webhook of the application's own that says which row has changed.
+
+    Attributes:
+        table: a watched table; the hint counts as a change of a row of it.
+        fields: from a field of the payload to the table's key column that it holds a value of.
+    """
+
+    table: QualifiedName
+    fields: dict[Annotated[str, StringConstraints(min_length=1, max_length=63)], Name] = Field(min_length=1)
+
+
 class Profile(_Strict):
-    """All feeds of one application, and where their files are."""
+    """All feeds of one application, and where their files are.
+
+    `doorbells` are its own webhooks, by the last part of their address.
+    """
 
     name: str
     folder: Path
     feeds: dict[str, Feed]
+    doorbells: dict[str, Doorbell] = {}
 
     @property
     def feeds_file(self) -> Path:
@@ -182,6 +201,8 @@ def parse_profile(name: str, folder: Path, raw: Mapping[str, object]) -> Profile
     path = folder / "feeds.toml"
     feeds: dict[str, Feed] = {}
     for feed_name, body in raw.items():
+        if feed_name == _DOORBELLS:
+            continue
         if not isinstance(body, dict):
             raise ProfileError(f"{path}: [{feed_name}] must be a table", fix=f"write it as [{feed_name}]")
         try:
@@ -193,7 +214,35 @@ def parse_profile(name: str, folder: Path, raw: Mapping[str, object]) -> Profile
     if not feeds:
         raise ProfileError(f"{path}: no feeds", fix="add at least one [feed] table")
     _check_references(path, feeds)
-    return Profile(name=name, folder=folder, feeds=feeds)
+    return Profile(name=name, folder=folder, feeds=feeds, doorbells=_parse_doorbells(path, raw, feeds))
+
+
+def _parse_doorbells(path: Path, raw: Mapping[str, object], feeds: Mapping[str, Feed]) -> dict[str, Doorbell]:
+    section = raw.get(_DOORBELLS, {})
+    if not isinstance(section, dict):
+        raise ProfileError(f"{path}: [{_DOORBELLS}] must be a table", fix=f"write it as [{_DOORBELLS}]")
+    columns: dict[str, set[str]] = {}
+    for feed in feeds.values():
+        for table, watch in feed.watch.items():
+            columns.setdefault(qualified(table), set()).update(watch.keys)
+    made = {}
+    for name, body in section.items():
+        where = f"{path}: doorbell {name}"
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+            raise ProfileError(f"{where}: a doorbell's name is lower case letters, digits and hyphens")
+        try:
+            made[name] = doorbell = Doorbell.model_validate(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ProfileError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        keys = columns.get(qualified(doorbell.table), set())
+        unknown = sorted(set(doorbell.fields.values()) - keys)
+        if unknown:
+            raise ProfileError(
+                f"{where}: {doorbell.table}.{unknown[0]} is no key of any feed",
+                fix=f"name one of {', '.join(sorted(keys))}" if keys else "name a table that a feed watches",
+            )
+    return made
 
 
 def _check_references(path: Path, feeds: Mapping[str, Feed]) -> None:

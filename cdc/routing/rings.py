@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from cdc.routing.feeds import Lane
+from cdc.routing.feeds import Doorbell, Lane
 from cdc.routing.router import Route
 
 Row = Mapping[str, Any]
@@ -62,6 +62,29 @@ def ring_of(route: Route, kind: str, record: Row | None, old_record: Row | None)
     for row, belongs in zip((record, old_record), _IMAGES[kind], strict=True):
         if belongs:
             _add_row(ring, route, row or {})
+    return ring
+
+
+def ring_of_hint(route: Route, doorbell: Doorbell, payload: Row) -> Ring:
+    """Find the keys that a webhook of the application names.
+
+    Args:
+        route: of the doorbell's table.
+        doorbell: which fields hold which columns.
+        payload: as it was sent; fields that the doorbell doesn't know are ignored.
+    """
+    ring = Ring()
+    for name, column in doorbell.fields.items():
+        value = payload.get(name)
+        if value is None:
+            continue
+        text = key_text(value)
+        if text is None:
+            ring.is_whole = False
+            continue
+        for target in route.targets:
+            if route.columns[target.position] == column:
+                ring.add((target.feed, text), target.lane)
     return ring
 
 

@@ -1,7 +1,7 @@
 """A server that speaks Supabase Realtime's protocol, as unreliable as the real one, on a real replication slot.
 
-The slot is temporary and is made when somebody subscribes, so what is written while there is none is lost for good, as it
-is there. What a change looks like comes from pgoutput. Everything that can go wrong on the way can be asked for.
+The slot is temporary and is made when somebody subscribes, so what is written while there is none is lost for good, as
+it is there. What a change looks like comes from pgoutput. Everything that can go wrong on the way can be asked for.
 
 Protocol 1.0.0: JSON objects of topic, event, payload, ref. Sources: Supabase documentation, "Realtime protocol"; the
 source of supabase/realtime.
@@ -305,7 +305,7 @@ class Phoenix:
         return [seen for data in made if (seen := await self._as_allowed(data)) is not None]
 
     async def _as_allowed(self, data: Data) -> Data | None:
-        """With row-level security on, a change counts only if the row is still there, and a delete says its key alone."""
+        """With row-level security a change counts only if the row is still there, and a delete says its key alone."""
         if data["table"] not in self.faults.secured or self._slot is None:
             return data
         if data["type"] == "DELETE":
