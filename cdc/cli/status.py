@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
 from cdc.cli.wording import explain_pause, size
-from cdc.runtime.status import Status, read_status
+from cdc.runtime.status import Doorbell, Status, read_status
 from cdc.settings import Settings
 
 _WATCH_SECONDS = 1.0
@@ -67,7 +68,10 @@ def _print(now: Status, as_json: bool, indent: int | None = 2) -> None:
 
 def is_degraded(status: Status) -> bool:
     """True when a person should look."""
-    lost = status.slot is None or status.slot.wal_status == "lost"
+    if status.slot is None:
+        lost = status.doorbell is None or status.doorbell.state == "lost"
+    else:
+        lost = status.slot.wal_status == "lost"
     out_of_step = status.is_unswept or any(gap.repaired_at is None for gap in status.gaps)
     return bool(status.parked or status.pauses or lost or out_of_step)
 
@@ -79,12 +83,24 @@ def render(status: Status) -> RenderableType:
 
 def _slot_line(status: Status) -> Text:
     slot = status.slot
+    if slot is None and status.doorbell is not None:
+        return _doorbell_line(status.doorbell, status.at)
     if slot is None:
         return Text("slot      none: run `cdc setup`", style="bold red")
     held = "being read" if slot.active_pid else "nobody reads it"
     return Text.assemble(
         ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {size(status.lag_bytes)}",
         f"  position {status.position or '-'}",
+    )  # fmt: skip
+
+
+def _doorbell_line(bell: Doorbell, at: datetime) -> Text:
+    heard = "never heard" if bell.heard_at is None else f"heard {(at - bell.heard_at).total_seconds():.0f} s ago"
+    swept = "not swept" if bell.swept_at is None else f"swept {(at - bell.swept_at).total_seconds():.0f} s ago"
+    why = f" ({bell.cause})" if bell.state == "lost" else ""
+    return Text.assemble(
+        ("doorbell  ", "bold"), f"realtime  {bell.state}{why}  {heard}  {swept}",
+        style="red" if bell.state == "lost" else "",
     )  # fmt: skip
 
 

@@ -37,6 +37,20 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Doorbell:
+    """How Supabase Realtime is heard, where it is listened to: joining, live, lost or stopped."""
+
+    state: str
+    cause: str | None
+    joined_at: datetime | None
+    heard_at: datetime | None
+    latency_ms: int | None
+    rebuilds: int
+    swept_at: datetime | None
+    sweep_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How things stand.
 
@@ -50,6 +64,7 @@ class Status:
         pauses: what delivers nothing for now, and why.
         gaps: newest first, at most ten.
         workers: processes heard of in the last half minute.
+        doorbell: the transport without a slot; None where it was never used.
     """
 
     at: datetime
@@ -63,6 +78,7 @@ class Status:
     pauses: Sequence[Pause]
     gaps: Sequence[Gap]
     workers: Sequence[Process]
+    doorbell: Doorbell | None = None
 
     @property
     def lag_bytes(self) -> int | None:
@@ -122,6 +138,13 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
             "where seen_at > now() - interval '30 seconds' order by started_at"
         )
     ).fetchall()
+    doorbell = await (
+        await state.execute(
+            "select state, cause, joined_at, heard_at, latency_ms, rebuilds, swept_at, sweep_ms from cdc.doorbell "
+            "where pipeline = %s",
+            [slot],
+        )
+    ).fetchone()
     lsn, captured_at, swept_at = position or (None, None, None)
     return Status(
         at=datetime.now(UTC),
@@ -135,6 +158,7 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
         pauses=await pauses(state),
         gaps=[Gap(*gap) for gap in gaps],
         workers=[Process(*worker) for worker in workers],
+        doorbell=None if doorbell is None else Doorbell(*doorbell),
     )
 
 

@@ -20,6 +20,7 @@ from tests.support.postgres import Database
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
 _MARK = re.compile(r"[0-9a-f]{8} v(\d+)$")
 _SHOWN = 20
+_OUR_SLOT = "select slot_name from pg_replication_slots where slot_name = %s and database = current_database()"
 
 Record = Mapping[str, Any]
 
@@ -220,6 +221,9 @@ def _identities(record: Record) -> set[str]:
 
 def _capture(site: Site) -> Iterator[str]:
     """Each row change is in the journal once, and the slot was never acknowledged beyond the position."""
+    if site.transport == "realtime":  # no position and no journal: what counts is what the CRM holds
+        yield from (f"slot: {name} is there" for (name,) in site.database.execute(_OUR_SLOT, [SLOT]))
+        return
     streamed, journaled = site.row_changes()
     if streamed != journaled:
         yield f"journal: {journaled} row changes of {streamed}"

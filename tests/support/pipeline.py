@@ -35,7 +35,7 @@ _FAST = {
     "CDC_POLL_SECONDS": "0.05",
     "CDC_LOG": "json",
 }
-_OURS = ("CDC_", "ZOHO_", "DATABASE_URL")
+_OURS = ("CDC_", "ZOHO_", "SUPABASE_", "DATABASE_URL")
 _KEPT = ("CDC_TEST_", "CDC_POSTGRES_BIN")
 
 
@@ -178,7 +178,7 @@ class Site:
 
     Attributes:
         folder: for logs.
-        transport: `stream` or `poll`.
+        transport: `stream`, `poll` or `realtime`; the last one has no slot and so no witness.
         settings: environment of the commands, beside the usual.
     """
 
@@ -242,6 +242,10 @@ class Site:
     async def set_up(self) -> None:
         """Make tables, views, publication and slot, and beside it a second slot that nobody reads: the witness."""
         self.database.apply_profile("core")
+        if self.transport == "realtime":
+            self.database.execute("create publication supabase_realtime")  # every project has it
+            await self.command("setup")
+            return
         await self.command("setup")
         self.database.execute("select pg_copy_logical_replication_slot(%s, %s)", [SLOT, WITNESS])
 
