@@ -104,6 +104,7 @@ class Phoenix:
     _slot_name: str = ""
     _maker: EventMaker = field(default_factory=EventMaker)
     _server: Server | None = None
+    _slot_free: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     @asynccontextmanager
@@ -239,8 +240,9 @@ class Phoenix:
 
     async def _make_ready(self, channel: Channel) -> None:
         """Make the slot if there is none, and only then say that changes will come."""
-        if self._slot is None:
-            await self._make_slot()
+        async with self._slot_free:
+            if self._slot is None:
+                await self._make_slot()
         channel.is_live = True
         self.counts["ready"] += 1
         ready = self._system(channel, "ok", "Subscribed to PostgreSQL")
@@ -273,16 +275,18 @@ class Phoenix:
 
     async def _drop_slot(self) -> None:
         """Forget it, with the changes that were taken and not sent."""
-        connection, self._slot = self._slot, None
-        self._held.clear()
-        if connection is not None:
-            await connection.close()
+        async with self._slot_free:  # a connection must not be closed under a query
+            connection, self._slot = self._slot, None
+            self._held.clear()
+            if connection is not None:
+                await connection.close()
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self.poll_seconds)
             try:
-                events = await self._changes()
+                async with self._slot_free:
+                    events = await self._changes()
             except psycopg.Error:
                 await self._drop_slot()  # and the channels stay joined
                 continue
