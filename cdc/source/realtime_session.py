@@ -113,7 +113,7 @@ class RealtimeSession:
         """
         try:
             with client_log(self._owner.ask_for_sweep):
-                async with self._open() as client, asyncio.TaskGroup() as tasks:
+                async with self._open(stop) as client, asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._store(stop))
                     tasks.create_task(self._prove_hearing(stop))
                     tasks.create_task(self._watch(client, stop))
@@ -122,20 +122,28 @@ class RealtimeSession:
             raise group.exceptions[0] from group.exceptions[0].__cause__
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[AsyncRealtimeClient]:
-        """Connect and join; the client is closed at the end, within a bounded time."""
+    async def _open(self, stop: asyncio.Event) -> AsyncIterator[AsyncRealtimeClient]:
+        """Connect and join, unless `stop` comes first; the client is closed at the end, within a bounded time."""
         url = f"{self._config.url}/realtime/v1"
         client = AsyncRealtimeClient(url, self._read_key(), auto_reconnect=False, timeout=_JOIN_SECONDS)
         channel = self._make_channel(client)
+        joining, stopping = asyncio.create_task(self._join(client, channel)), asyncio.create_task(stop.wait())
         try:
-            try:
-                await client.connect()
-                await channel.subscribe(self._on_status)
-            except (OSError, WebSocketException, TimeoutError) as error:
-                raise _refusal(error) from None  # its words may hold the address, and the key is a part of that
+            await asyncio.wait({joining, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if joining.done():
+                joining.result()
             yield client
         finally:
+            for task in (joining, stopping):
+                task.cancel()
             await _close(client, channel)
+
+    async def _join(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel) -> None:
+        try:
+            await client.connect()
+            await channel.subscribe(self._on_status)
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise _refusal(error) from None  # its words may hold the address, and the key is a part of that
 
     def _make_channel(self, client: AsyncRealtimeClient) -> AsyncRealtimeChannel:
         channel = client.channel(f"cdc-{self._config.pipeline}")

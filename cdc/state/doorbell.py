@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from cdc.connection import connect, is_transient
-from cdc.errors import CdcError, SourceUnavailable, StateError
+from cdc.errors import CdcError, ConfigError, SourceUnavailable, StateError
 from cdc.routing.feeds import Lane
 from cdc.routing.rings import Key
 from cdc.routing.windows import seconds_until_window_ends
@@ -138,6 +138,32 @@ async def note_sweep(conn: AsyncConnection[Any], pipeline: str, seconds: float) 
     await conn.execute(
         "update cdc.doorbell set swept_at = now(), sweep_ms = %s where pipeline = %s", [round(seconds * 1000), pipeline]
     )
+
+
+async def refuse_without_journal(conn: AsyncConnection[Any], pipeline: str) -> None:
+    """Refuse what needs LSNs where the last thing that was heard came without one.
+
+    Args:
+        conn: to the state.
+        pipeline: its name.
+
+    Raises:
+        ConfigError: if changes are heard through Realtime.
+    """
+    row = await (
+        await conn.execute(
+            """
+            select 1 from cdc.doorbell d left join cdc.position p on p.slot = d.pipeline
+            where d.pipeline = %s and d.joined_at is not null and d.updated_at > coalesce(p.captured_at, '-infinity')
+            """,
+            [pipeline],
+        )
+    ).fetchone()
+    if row is not None:
+        raise ConfigError(
+            "there is no journal to replay from: changes are heard through Supabase Realtime, which has no LSNs",
+            fix="use `cdc sweep`: it compares every record and needs no journal",
+        )
 
 
 def _translate(error: psycopg.Error) -> CdcError:

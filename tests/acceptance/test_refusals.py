@@ -152,7 +152,7 @@ def test_an_encryption_key_that_is_none(command: Cdc, there: Database) -> None:
 
 def test_settings_that_do_not_parse(cdc: Cdc) -> None:
     cdc.using(CDC_ROLLUP_SECONDS="soon")("run").refused(2, "CDC_ROLLUP_SECONDS", "number")
-    cdc.using(CDC_TRANSPORT="pigeon")("config").refused(2, "CDC_TRANSPORT", "'auto', 'stream' or 'poll'")
+    cdc.using(CDC_TRANSPORT="pigeon")("config").refused(2, "CDC_TRANSPORT", "'auto', 'stream', 'poll' or 'realtime'")
     cdc.using(ZOHO_CLIENT_ID="x")("run").refused(2, "ZOHO_CLIENT_SECRET is not set although ZOHO_CLIENT_ID is")
     cdc.using(DATABASE_URL="MARKED nonsense", CDC_ENCRYPTION_KEY=ENCRYPTION_KEY)("run").refused(
         2, "DATABASE_URL", "not a connection string"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from cdc.settings import Settings, describe, load_settings, redact_dsn, unknown_variables
+from cdc.settings import Settings, describe, load_settings, redact_dsn, secrets_in, unknown_variables
 
 PASSWORD = "s3cr3t-pa55"
 URL = f"postgresql://app:{PASSWORD}@db.example.org:5432/app"
@@ -85,6 +85,14 @@ def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -
         ("ZOHO_API_DOMAIN", "crm.example.org"),
         ("ZOHO_ACCOUNTS_URL", "http://accounts.zoho.eu"),
         ("ZOHO_UPLOAD_URL", "ftp://content.zohoapis.eu"),
+        ("SUPABASE_URL", "abcdefgh.supabase.co"),
+        ("SUPABASE_URL", "http://abcdefgh.supabase.co"),
+        ("CDC_REALTIME_CANARY_SECONDS", "0"),
+        ("CDC_REALTIME_SWEEP_SECONDS", "0"),
+        ("CDC_HTTP_PORT", "65536"),
+        ("CDC_WEBHOOK_TOKENS", "long-enough-to-be-taken,short"),
+        ("CDC_WEBHOOK_TOKENS", " , "),
+        ("CDC_WEBHOOK_SIGNING_SECRETS", "too-short"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_not_repeated(
@@ -96,6 +104,42 @@ def test_a_bad_value_is_refused_by_name_and_not_repeated(
     assert caught.value.exit_code == 2
     if len(value) > 3:
         assert value not in str(caught.value)
+
+
+REALTIME = {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_of_ours"}
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", *sorted(REALTIME)])
+def test_realtime_needs_a_project_its_address_and_a_key(environment: pytest.MonkeyPatch, missing: str) -> None:
+    needed = {"CDC_TRANSPORT": "realtime", "DATABASE_URL": URL, "CDC_ENCRYPTION_KEY": KEY, **REALTIME}
+    set_all(environment, needed)
+    assert load_settings().has_realtime
+    environment.delenv(missing)
+    with pytest.raises(ConfigError, match=r"CDC_TRANSPORT=realtime needs") as caught:
+        load_settings()
+    assert missing in str(caught.value)
+
+
+def test_the_key_for_realtime_may_stand_in_a_file(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_SERVICE_ROLE_KEY_FILE": "/run/key"})
+    assert load_settings().has_realtime
+
+
+@pytest.mark.parametrize("host", ["::", "10.0.0.7", "example.org"])
+def test_a_public_address_without_a_secret_is_refused(environment: pytest.MonkeyPatch, host: str) -> None:
+    set_all(environment, {"CDC_HTTP_PORT": "8080", "CDC_HTTP_HOST": host})
+    with pytest.raises(ConfigError, match="no webhook has a secret"):
+        load_settings()
+    environment.setenv("CDC_WEBHOOK_SIGNING_SECRETS", "a-secret-of-the-app-itself")
+    assert load_settings().cdc_http_host == host
+
+
+def test_secrets_of_webhooks_come_in_lists_and_are_not_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CDC_WEBHOOK_TOKENS", "the-old-token-of-ours, the-new-token-of-ours")
+    settings = load_settings()
+    assert secrets_in(settings.cdc_webhook_tokens) == ("the-old-token-of-ours", "the-new-token-of-ours")
+    assert secrets_in(settings.cdc_webhook_signing_secrets) == ()
+    assert "token-of-ours" not in str(describe(settings)) + repr(settings)
 
 
 def test_http_is_allowed_for_this_machine(environment: pytest.MonkeyPatch) -> None:

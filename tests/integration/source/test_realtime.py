@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from tenacity import wait_fixed
 
+from cdc.connection import connect
+from cdc.errors import ConfigError
 from cdc.source.realtime_bell import Bell
 from cdc.source.realtime_key import RealtimeKey
+from cdc.state.doorbell import refuse_without_journal
 from tests.support.doorbell import WITHIN, House
 from tests.support.phoenix import KEY, Faults, Phoenix
 from tests.support.postgres import Database
@@ -38,6 +41,22 @@ async def test_a_change_rings_and_reaches_the_outbox_in_its_lane(house: House) -
         await until(lambda: boy.state()["heard_at"], what="the canary")
         assert boy.state()["state"] == "live"
         assert boy.realtime.lost == []
+
+
+async def test_a_replay_is_refused_since_a_bell_has_no_lsn(house: House) -> None:
+    pipeline = house.database.name
+    async with house.ringing() as boy:
+        await boy.until_heard()
+    assert house.database.execute("select count(*) from cdc.journal") == [(0,)]
+    conn = await connect(house.database.dsn, purpose="test")
+    async with conn:
+        with pytest.raises(ConfigError, match="no journal to replay from"):
+            await refuse_without_journal(conn, pipeline)
+        await conn.execute(  # a slot is read again since
+            "insert into cdc.position (slot, system_id, timeline, lsn) values (%s, '1', 1, '0/1')", [pipeline]
+        )
+        await refuse_without_journal(conn, pipeline)
+        await refuse_without_journal(conn, "another")
 
 
 async def test_both_owners_of_a_row_that_moved_and_of_one_that_is_gone_are_dirty(house: House) -> None:
@@ -128,6 +147,18 @@ async def test_a_join_that_leads_to_nothing_is_tried_again(house: House, answer:
         await boy.until_lost(cause)
         house.phoenix.faults.join = "ok"
         await boy.until_heard()
+
+
+async def test_a_join_without_an_answer_is_given_up_and_holds_up_no_stop(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc.source.realtime_session._JOIN_SECONDS", 1)
+    house.phoenix.faults.join = "silence"
+    async with house.ringing() as boy:
+        await boy.until_lost("timed_out")
+        monkeypatch.setattr("cdc.source.realtime_session._JOIN_SECONDS", 3_600)
+        joins = house.phoenix.counts["joins"]
+        await until(lambda: house.phoenix.counts["joins"] > joins, WITHIN, what="the next join")
 
 
 async def test_subscribed_is_not_taken_for_receiving(house: House) -> None:
