@@ -23,7 +23,7 @@ import structlog
 from psycopg import AsyncConnection
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
 from realtime.types import RealtimePostgresChangesListenEvent
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus
 
 from cdc.errors import ConfigError, RealtimeLost
 from cdc.routing.feeds import Lane
@@ -142,7 +142,7 @@ class RealtimeSession:
         try:
             await client.connect()
             await channel.subscribe(self._on_status)
-        except (OSError, WebSocketException, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - the client's own mistakes too: sweeps go on meanwhile
             raise _refusal(error) from None  # its words may hold the address, and the key is a part of that
 
     def _make_channel(self, client: AsyncRealtimeClient) -> AsyncRealtimeChannel:
@@ -222,12 +222,19 @@ class RealtimeSession:
             await wait_at_most(stop, max(pause, _LOOK_SECONDS))
             fresh = self._read_key()
             if fresh != key:
-                await client.set_auth(fresh)
+                await self._give_token(client, fresh)
                 key, is_warned = fresh, False
                 log.info("realtime_token_renewed")
             elif left < _TOKEN_MARGIN_SECONDS and not is_warned:
                 is_warned = True
                 log.warning("realtime_token_ends", seconds=round(left), hint="put a new key into the key file")
+
+    @staticmethod
+    async def _give_token(client: AsyncRealtimeClient, token: str) -> None:
+        try:
+            await client.set_auth(token)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise RealtimeLost("token_not_given", f"the new token can't be given: {type(error).__name__}") from None
 
     def _read_key(self) -> str:
         try:
@@ -240,7 +247,7 @@ async def _close(client: AsyncRealtimeClient, channel: AsyncRealtimeChannel) -> 
     """Close, but don't wait for a peer that doesn't answer: its socket then ends by itself."""
     channel.rejoin_timer.reset()
     channel.join_push.destroy()
-    with suppress(TimeoutError, OSError, WebSocketException):
+    with suppress(Exception):  # whatever it was, this client is not used again
         async with asyncio.timeout(_CLOSE_SECONDS):
             await client.close()
 

@@ -21,7 +21,8 @@ from cdc.source.setup import plan_realtime_setup
 from cdc.source.statements import run_setup
 from cdc.state.database import migrate, open_pool
 from tests.support.capture import SCHEMA, write_profile
-from tests.support.phoenix import KEY, PUBLICATION, Phoenix
+from tests.support.phoenix import KEY, Phoenix
+from tests.support.phoenix_slot import PUBLICATION
 from tests.support.postgres import Database
 from tests.support.waiting import until
 

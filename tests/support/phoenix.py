@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,12 +25,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from cdc.wire.pgoutput import decode
-from tests.support.phoenix_events import Data, EventMaker
+from tests.support.phoenix_slot import Data, TemporarySlot
 
-PUBLICATION = "supabase_realtime"
 KEY = "sb_secret_for_the_tests_alone"
-_CHANGES_A_POLL = 100
 _BIG = "x" * 1_200_000
 
 
@@ -91,8 +87,8 @@ class Phoenix:
         counts: what was done: `joins`, `ready`, `sent`, `lost`, `tokens`, and each fault that struck.
     """
 
-    dsn: str
     chance: random.Random
+    _slot: TemporarySlot
     url: str = ""
     key: str = KEY
     poll_seconds: float = 0.02
@@ -100,17 +96,13 @@ class Phoenix:
     counts: Counter[str] = field(default_factory=Counter)
     _channels: list[Channel] = field(default_factory=list)
     _held: list[Data] = field(default_factory=list)
-    _slot: psycopg.AsyncConnection[Any] | None = None
-    _slot_name: str = ""
-    _maker: EventMaker = field(default_factory=EventMaker)
     _server: Server | None = None
-    _slot_free: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, dsn: str, seed: int = 0) -> AsyncIterator[Self]:
         """Serve on a free port of 127.0.0.1."""
-        phoenix = cls(dsn, random.Random(seed))
+        phoenix = cls(random.Random(seed), TemporarySlot(dsn))
         async with serve(phoenix._serve, "127.0.0.1", 0, process_request=phoenix._admit, max_size=2**24) as server:
             phoenix._server = server
             phoenix.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -120,7 +112,7 @@ class Phoenix:
             finally:
                 polling.cancel()
                 await asyncio.gather(polling, return_exceptions=True)
-                await phoenix._drop_slot()
+                await phoenix.lose_slot()
 
     # --- what a test asks for ---------------------------------------------------------------------------------------
 
@@ -136,12 +128,13 @@ class Phoenix:
 
     async def restart(self, code: int = 1012) -> None:
         """As a deployment does: everybody is cut off, and the slot is gone with all that wasn't read."""
-        await self._drop_slot()
+        await self.lose_slot()
         await self.close_all(code)
 
     async def lose_slot(self) -> None:
         """The poller fails: the channel stays joined, and nothing comes until Realtime subscribes anew by itself."""
-        await self._drop_slot()
+        self._held.clear()
+        await self._slot.drop()
 
     async def close_channels(self) -> None:
         """Send `phx_close`, as the server does after a channel-level error. The connections stay."""
@@ -157,7 +150,7 @@ class Phoenix:
 
     async def ready_again(self) -> None:
         """Subscribe anew on the server's own account."""
-        await self._drop_slot()
+        await self.lose_slot()
         for channel in self._channels:
             await self._make_ready(channel)
 
@@ -240,9 +233,7 @@ class Phoenix:
 
     async def _make_ready(self, channel: Channel) -> None:
         """Make the slot if there is none, and only then say that changes will come."""
-        async with self._slot_free:
-            if self._slot is None:
-                await self._make_slot()
+        await self._slot.make()
         channel.is_live = True
         self.counts["ready"] += 1
         ready = self._system(channel, "ok", "Subscribed to PostgreSQL")
@@ -264,61 +255,18 @@ class Phoenix:
         with suppress(ConnectionClosed):
             await socket.send(json.dumps({"topic": topic, "event": event, "payload": payload, "ref": ref}))
 
-    # --- the slot ---------------------------------------------------------------------------------------------------
-
-    async def _make_slot(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self.dsn, autocommit=True)
-        await connection.execute("set time zone 'UTC'")
-        self._slot_name = f"{PUBLICATION}_{secrets.token_hex(4)}"
-        await connection.execute("select pg_create_logical_replication_slot(%s, 'pgoutput', true)", [self._slot_name])
-        self._slot, self._maker = connection, EventMaker()
-
-    async def _drop_slot(self) -> None:
-        """Forget it, with the changes that were taken and not sent."""
-        async with self._slot_free:  # a connection must not be closed under a query
-            connection, self._slot = self._slot, None
-            self._held.clear()
-            if connection is not None:
-                await connection.close()
+    # --- the way of a change ---------------------------------------------------------------------------------------
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self.poll_seconds)
             try:
-                async with self._slot_free:
-                    events = await self._changes()
+                events = await self._slot.changes(self.faults.secured)
             except psycopg.Error:
-                await self._drop_slot()  # and the channels stay joined
+                await self.lose_slot()
                 continue
             for data in self._mistreat(events):
                 await self._dispatch(data)
-
-    async def _changes(self) -> list[Data]:
-        connection = self._slot
-        if connection is None:
-            return []
-        rows = await (
-            await connection.execute(
-                "select data from pg_logical_slot_get_binary_changes(%s, null, %s, 'proto_version', '1',"
-                " 'publication_names', %s)",
-                [self._slot_name, _CHANGES_A_POLL, PUBLICATION],
-                binary=True,
-            )
-        ).fetchall()
-        made = list(self._maker.events([decode(row[0]) for row in rows]))
-        return [seen for data in made if (seen := await self._as_allowed(data)) is not None]
-
-    async def _as_allowed(self, data: Data) -> Data | None:
-        """With row-level security a change counts only if the row is still there, and a delete says its key alone."""
-        if data["table"] not in self.faults.secured or self._slot is None:
-            return data
-        if data["type"] == "DELETE":
-            return {**data, "old_record": {k: v for k, v in data["old_record"].items() if k == "id"}}
-        query = psycopg.sql.SQL("select 1 from {} where id::text = %s").format(
-            psycopg.sql.Identifier(data["schema"], data["table"])
-        )
-        row = await (await self._slot.execute(query, [str(data["record"]["id"])])).fetchone()
-        return None if row is None else data
 
     def _mistreat(self, events: list[Data]) -> list[Data]:
         """Lose, double, hold back and shuffle, as often as the faults say."""

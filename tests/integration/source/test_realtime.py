@@ -132,7 +132,7 @@ async def test_after_each_fault_what_was_missed_is_found_and_the_bell_rings_agai
         house.phoenix.faults.silent = False
         assert await boy.until_dirty(missed) == "bulk"
         await boy.until_heard()
-        assert boy.sweeper.sweeps > sweeps
+        await until(lambda: boy.sweeper.sweeps > sweeps, WITHIN, what="the sweep to end")
         if cause is None:
             assert boy.realtime.lost == []
 
@@ -202,7 +202,7 @@ async def test_a_callback_that_meets_what_it_cannot_read_goes_on_hearing(house: 
                 {"schema": "public", "table": "people", "type": kind, "commit_timestamp": "now", "columns": [],
                  "errors": None, "record": record}
             )  # fmt: skip
-        await until(lambda: boy.sweeper.sweeps > sweeps, what="the sweep that this asks for")
+        await until(lambda: boy.sweeper.sweeps > sweeps, WITHIN, what="the sweep that this asks for")
         await boy.until_heard()
         assert boy.realtime.lost == []
 
@@ -232,7 +232,7 @@ async def test_a_row_beyond_the_limit_rings_for_what_is_left_of_it_and_asks_for_
         sweeps = boy.sweeper.sweeps
         house.phoenix.faults.too_large = 1
         assert await boy.until_dirty(boy.write()) in {"live", "bulk"}
-        await until(lambda: boy.sweeper.sweeps > sweeps, what="the sweep")
+        await until(lambda: boy.sweeper.sweeps > sweeps, WITHIN, what="the sweep")
         assert boy.realtime.lost == []
 
 
@@ -244,7 +244,7 @@ async def test_with_row_level_security_what_is_not_sent_is_found(house: House) -
         await boy.until_swept()
         sweeps = boy.sweeper.sweeps
         house.database.execute("delete from items where id = 1")  # says its key, and not whose it was
-        await until(lambda: boy.sweeper.sweeps > sweeps, what="the sweep for a delete without an owner")
+        await until(lambda: boy.sweeper.sweeps > sweeps, WITHIN, what="the sweep for a delete without an owner")
 
 
 async def test_only_one_process_rings_and_the_other_takes_over(house: House) -> None:
