@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from cdc.routing.feeds import Lane
+from cdc.state.backlog import marking
 from tests.integration.delivery.backfill import Backfill, MakeBackfill
 from tests.support.waiting import until
 
@@ -275,6 +276,21 @@ async def test_an_organisation_too_small_for_a_job_goes_by_ordinary_calls(backfi
     await backfill.settle(backfill.worker(credits_used=used, credit_limits={"zoho": 800}))
     assert backfill.jobs() == []
     assert backfill.in_step()
+
+
+async def test_while_a_sweep_marks_nothing_of_the_lane_goes_by_ordinary_calls(backfill: Backfill) -> None:
+    backfill.people(*range(10))
+    async with backfill.working(), backfill.state.connection() as sweeping:
+        async with marking(sweeping, "people"):
+            await backfill.ring(*range(3))  # too few for a job, so far
+            backfill.people(50)
+            await backfill.ring(50, lane=Lane.LIVE)
+            await until(lambda: "p50" not in backfill.outbox(), 20, what="live keys go on")
+            assert len(backfill.outbox()) == 3
+            await backfill.ring(*range(3, 10))
+        await until(backfill.is_empty, 20)
+    assert (backfill.jobs(), len(backfill.contacts())) == (["done"], 11)
+    assert sum(call.records for call in backfill.calls("upsert")) == 1
 
 
 @pytest.mark.parametrize("limits", [{"job_from": 0}, {"job_from": 9, "rows": 8}], ids=["never", "too many"])
