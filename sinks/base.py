@@ -196,7 +196,7 @@ class BulkFile(Protocol):
         ...
 
     def close(self) -> bytes:
-        """Give the file as it is uploaded; nothing can be added any more."""
+        """Give the file as it is uploaded; nothing can be added any more. May be called again."""
         ...
 
 

@@ -14,7 +14,7 @@ from cdc.delivery.line import Line
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.prepare import plan_claim
 from cdc.delivery.reading import read_truth
-from cdc.state import bulk, bulkitems
+from cdc.state import bulkitems
 from cdc.state.bulk import Job
 from cdc.state.bulkitems import Item
 from cdc.state.claims import Claim, Claimed
@@ -60,7 +60,7 @@ class Packing:
             psycopg.OperationalError: if a database can't be reached.
         """
         async with self.line.state.connection() as state:
-            claims = await bulk.claims(state, self.job, after, self.line.options.bulk.portion)
+            claims = await bulkitems.claims(state, self.job, after, self.line.options.bulk.portion)
         if not claims:
             return None
         async with self.line.source.connection() as source:
@@ -108,10 +108,12 @@ class Packing:
         Raises:
             SinkError: as `send_singly`.
         """
+        async with self.line.state.connection() as state:
+            await bulkitems.clear(state, self.job)
         after = ""
         while True:
             async with self.line.state.connection() as state:
-                claims = await bulk.claims(state, self.job, after, self.line.options.bulk.portion)
+                claims = await bulkitems.claims(state, self.job, after, self.line.options.bulk.portion)
             if not claims:
                 return
             await self.send_singly(claims)

@@ -140,11 +140,17 @@ class JobRun:
 
     async def _pack_and_upload(self) -> bool:
         packing = await Packing.begin(self._line, self._sink, self._job)
-        after: str | None = ""
-        while after is not None:
-            if self._stop.is_set():
-                return await self._end(JobStep.DROPPED, detail="stopped")
-            after = await packing.portion(after)
+        try:
+            after: str | None = ""
+            while after is not None:
+                if self._stop.is_set():
+                    return await self._end(JobStep.DROPPED, detail="stopped")
+                after = await packing.portion(after)
+            return await self._upload(packing)
+        finally:
+            packing.file.close()
+
+    async def _upload(self, packing: Packing) -> bool:
         async with self._line.state.connection() as state:
             await bulk.release(state, self._job, packing.surplus)
         if len(packing.keys) < (self._line.job_from or 1):

@@ -16,7 +16,6 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, Rollback
 from psycopg.rows import kwargs_row
 
-from cdc.state.claims import Claim, claim_from
 from cdc.state.outbox import NOTIFY_SQL
 
 
@@ -213,34 +212,6 @@ async def advance(
         return await cursor.fetchone()
 
 
-_CLAIMS_SQL: LiteralString = """
-select o.key, o.lane, o.generation, o.forced, o.attempts, o.dirty_at, o.last_lsn::text, o.deferred_until,
-       o.forced and o.reason = 'HELD_BY_BREAKER', e.entries
-from cdc.outbox o
-left join lateral (
-    select jsonb_agg(to_jsonb(g)) as entries from cdc.ledger g where g.feed = o.feed and g.key = o.key
-) as e on true
-where o.feed = %(feed)s and o.key > %(after)s and o.claimed_by = %(holder)s and o.claimed_until = %(until)s
-order by o.key
-limit %(limit)s
-"""
-
-
-async def claims(conn: AsyncConnection[Any], job: Job, after: str, limit: int) -> list[Claim]:
-    """Read a portion of a job's claims with their ledger entries, in the order of the keys.
-
-    Args:
-        conn: in autocommit.
-        job: whose.
-        after: the last key of the portion before; empty for the first.
-        limit: most claims.
-    """
-    params = {
-        "feed": job.feed, "holder": job.holder, "until": job.claimed_until, "after": after, "limit": limit,
-    }  # fmt: skip
-    return [claim_from(row) for row in await (await conn.execute(_CLAIMS_SQL, params)).fetchall()]
-
-
 async def release(conn: AsyncConnection[Any], job: Job, keys: Collection[str] | None = None) -> int:
     """Give claimed keys of a job back as they were; all that it still holds if none are named."""
     cursor = await conn.execute(
@@ -255,6 +226,19 @@ async def release(conn: AsyncConnection[Any], job: Job, keys: Collection[str] | 
         {"feed": job.feed, "holder": job.holder, "keys": None if keys is None else list(keys)},
     )
     return cursor.rowcount
+
+
+_END_SQL: LiteralString = """
+update cdc.bulk_job set
+    state = %s, ended_at = now(), created = %s, updated = %s, refused = %s, reason = %s, detail = %s
+where id = %s and held_by = %s and ended_at is null and held_until > now()
+"""
+
+_UNSENT_SQL: LiteralString = """
+delete from cdc.ledger g using cdc.bulk_item i
+where i.job_id = %s and i.action = 'create' and not i.uncertain
+  and g.feed = %s and g.record_id = i.record_id and g.state = 'sending'
+"""
 
 
 async def end(
@@ -284,21 +268,13 @@ async def end(
         False if somebody else has it.
     """
     created, updated, refused = totals or (None, None, None)
+    told = [state.value, created, updated, refused, reason, detail, job.id, worker]
     async with conn.transaction():
-        cursor = await conn.execute(
-            "update cdc.bulk_job set state = %s, ended_at = now(), created = %s, updated = %s, refused = %s,"
-            " reason = %s, detail = %s where id = %s and held_by = %s and ended_at is null and held_until > now()",
-            [state.value, created, updated, refused, reason, detail, job.id, worker],
-        )
-        if not cursor.rowcount:
+        if not (await conn.execute(_END_SQL, told)).rowcount:
             return False
         await release(conn, job)
         if state is JobStep.DROPPED:
-            await conn.execute(
-                "delete from cdc.ledger g using cdc.bulk_item i where i.job_id = %s and i.action = 'create'"
-                " and not i.uncertain and g.feed = %s and g.record_id = i.record_id and g.state = 'sending'",
-                [job.id, job.feed],
-            )
+            await conn.execute(_UNSENT_SQL, [job.id, job.feed])
         await conn.execute("delete from cdc.bulk_item where job_id = %s", [job.id])
         await conn.execute(NOTIFY_SQL)
     return True

@@ -1,4 +1,4 @@
-"""What the file of a bulk job holds, record by record: enough to settle it without the values."""
+"""What a bulk job holds: its claims, and what is in its file, enough to settle it without the values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from cdc.lsn import Lsn
 from cdc.state.bulk import Job
+from cdc.state.claims import Claim, claim_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,34 @@ class Item:
     last_lsn: Lsn | None
     row_hash: bytes
     field_hashes: Mapping[str, str]
+
+
+_CLAIMS_SQL: LiteralString = """
+select o.key, o.lane, o.generation, o.forced, o.attempts, o.dirty_at, o.last_lsn::text, o.deferred_until,
+       o.forced and o.reason = 'HELD_BY_BREAKER', e.entries
+from cdc.outbox o
+left join lateral (
+    select jsonb_agg(to_jsonb(g)) as entries from cdc.ledger g where g.feed = o.feed and g.key = o.key
+) as e on true
+where o.feed = %(feed)s and o.key > %(after)s and o.claimed_by = %(holder)s and o.claimed_until = %(until)s
+order by o.key
+limit %(limit)s
+"""
+
+
+async def claims(conn: AsyncConnection[Any], job: Job, after: str, limit: int) -> list[Claim]:
+    """Read a portion of a job's claims with their ledger entries, in the order of the keys.
+
+    Args:
+        conn: in autocommit.
+        job: whose.
+        after: the last key of the portion before; empty for the first.
+        limit: most claims.
+    """
+    params = {
+        "feed": job.feed, "holder": job.holder, "until": job.claimed_until, "after": after, "limit": limit,
+    }  # fmt: skip
+    return [claim_from(row) for row in await (await conn.execute(_CLAIMS_SQL, params)).fetchall()]
 
 
 _ADD_SQL: LiteralString = """
@@ -75,6 +104,11 @@ async def add(conn: AsyncConnection[Any], job: Job, items: Sequence[Item]) -> No
             "hashes": [json.dumps(dict(i.field_hashes)) for i in items],
         },
     )
+
+
+async def clear(conn: AsyncConnection[Any], job: Job) -> None:
+    """Forget the items of a job whose file won't be sent: what becomes of their records is no longer its affair."""
+    await conn.execute("delete from cdc.bulk_item where job_id = %s", [job.id])
 
 
 _SENDING_SQL: LiteralString = """

@@ -95,6 +95,23 @@ async def test_a_job_of_withdrawals_alone_is_no_job(backfill: Backfill) -> None:
     assert backfill.contacts() == {}
 
 
+async def test_what_is_in_doubt_stays_so_when_a_job_becomes_too_small(backfill: Backfill) -> None:
+    backfill.people(*range(6))
+    await backfill.ring(*range(6))
+    await backfill.settle()
+    backfill.people(8)
+    backfill.break_("apply_then_lose", kind="upsert")
+    await backfill.ring(*range(6), 8)
+    async with backfill.working():
+        await backfill.until_job("dropped")
+        assert backfill.ledger()["p8"]["state"] == "sending"
+        backfill.people(8, visible=False)
+        await backfill.ring(8)
+        backfill.mend()
+        await until(backfill.is_empty, 30)
+    assert "p8" not in backfill.contacts()
+
+
 async def test_refused_rows_park_alone(backfill: Backfill) -> None:
     backfill.people(*range(10))
     backfill.people(3, name=None)
