@@ -16,9 +16,9 @@ import psycopg
 
 from cdc.embedded.simulator import SimulatorAccess, simulator_process
 from tests.bench.backlog import Backlog, server_with_users
+from tests.support.pipeline import ENCRYPTION_KEY
 from tests.support.waiting import until
 
-_KEY = "YSBrZXkgdGhhdCBwcm90ZWN0cyBub3RoaW5nIGF0IGFsbC4="
 _LONGEST_SECONDS = 3_600.0
 
 
@@ -67,7 +67,7 @@ def _environment(backlog: Backlog, crm: SimulatorAccess) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CDC_", "ZOHO_"))},
         "DATABASE_URL": backlog.dsn,
-        "CDC_ENCRYPTION_KEY": _KEY,
+        "CDC_ENCRYPTION_KEY": ENCRYPTION_KEY,
         "CDC_LOG": "json",
         "ZOHO_CLIENT_ID": crm.client_id,
         "ZOHO_CLIENT_SECRET": crm.client_secret,
