@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -21,7 +16,6 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane, load_profile
 from cdc.routing.router import build_routes
 from cdc.source.capture import Capture, CaptureStats
-from cdc.source.preflight import TransportName
 from cdc.source.session import CaptureConfig
 from cdc.source.setup import plan_setup
 from cdc.source.statements import run_setup
@@ -30,20 +24,7 @@ from cdc.state.database import migrate
 PUBLICATION = "bench"
 BASE_SLOT = "bench_base"
 PROFILE = load_profile("core")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One reader's run over a backlog."""
-
-    seconds: float
-    changes: int
-    client_cpu_seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Changes a second."""
-        return self.changes / self.seconds
+Line = Literal["unix socket", "TCP"]
 
 
 class Backlog:
@@ -54,6 +35,12 @@ class Backlog:
         self.dsn = server.dsn
         self.changes = 0
         self._readers = 0
+
+    def address(self, line: Line) -> dict[str, str]:
+        """Where the server is reached over a line."""
+        parts = conninfo_to_dict(self.dsn)
+        host = str(self.server.folder) if line == "unix socket" else "127.0.0.1"
+        return {"host": host, "port": str(parts["port"]), "dbname": str(parts["dbname"]), "user": "postgres"}
 
     def execute(self, statement: str) -> None:
         """Run one statement in a transaction of its own."""
@@ -131,28 +118,6 @@ def write(backlog: Backlog, *, transactions: int, rows: int) -> None:
     backlog.changes += transactions * rows
 
 
-def read_with_pg_recvlogical(backlog: Backlog, dsn: str) -> Reading:
-    """Time pg_recvlogical writing the backlog to /dev/null: the limit of what a client can reach."""
-    slot, end = backlog.copy_slot(), backlog.end()
-    parts = conninfo_to_dict(dsn)
-    command = [
-        str(Path(backlog.server.bin_dir) / "pg_recvlogical"), "--start", "--slot", slot, "-f", "/dev/null",
-        "-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}", "--endpos", str(end), "--no-loop",
-        "-h", str(parts["host"]), "-p", str(parts["port"]), "-U", "postgres", "-d", str(parts["dbname"]),
-    ]  # fmt: skip
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, env={**os.environ, "PGAPPNAME": "bench"}, timeout=600)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    backlog.drop_slot(slot)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Reading(seconds, backlog.changes, cpu)
-
-
-def read_with_capture(backlog: Backlog, dsn: str, *, transport: TransportName = "stream") -> Reading:
-    """Time our capture: decoded, routed, durable in the outbox, the journal and the position."""
-    return asyncio.run(_read_with_capture(backlog, dsn, transport))
-
-
 def stop_after(changes: int, stats: Callable[[], CaptureStats], stop: asyncio.Event) -> Callable[[], None]:
     """Make the callback that ends a capture once so many changes are durable."""
 
@@ -164,29 +129,22 @@ def stop_after(changes: int, stats: Callable[[], CaptureStats], stop: asyncio.Ev
 
 
 def keep_journal_of(backlog: Backlog) -> str:
-    """Capture the backlog and leave what that wrote; gives the slot's name."""
-    asyncio.run(_read_with_capture(backlog, backlog.dsn, "stream", forget=False))
-    return f"bench_{backlog._readers}"
-
-
-async def _read_with_capture(backlog: Backlog, dsn: str, transport: TransportName, *, forget: bool = True) -> Reading:
-    slot, end = backlog.copy_slot(), backlog.end()
+    """Capture the backlog in this process and leave what that wrote; gives the slot's name."""
+    slot = backlog.copy_slot()
     backlog.execute("truncate cdc.outbox, cdc.journal")
+    asyncio.run(_capture(backlog, slot))
+    backlog.drop_slot(slot)
+    return slot
+
+
+async def _capture(backlog: Backlog, slot: str) -> None:
     stop = asyncio.Event()
     capture = Capture(
         CaptureConfig(
-            source_dsn=dsn, state_dsn=dsn, slot=slot, publication=PUBLICATION, transport=transport,
+            source_dsn=backlog.dsn, state_dsn=backlog.dsn, slot=slot, publication=PUBLICATION, transport="stream",
             routes=build_routes(PROFILE), lane_seconds={Lane.ROLLUP: 300},
         ),
         on_group=stop_after(backlog.changes, lambda: capture.stats, stop),
     )  # fmt: skip
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    running = asyncio.create_task(capture.run(stop))
-    await stop.wait()
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-    await running
-    assert capture.stats.changes == backlog.changes, (capture.stats, end)
-    backlog.drop_slot(slot)
-    if forget:
-        backlog.execute(f"delete from cdc.position where slot = '{slot}'")
-    return Reading(seconds, backlog.changes, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    await capture.run(stop)
+    assert capture.stats.changes == backlog.changes, capture.stats

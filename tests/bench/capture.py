@@ -1,55 +1,101 @@
-"""Capture of a backlog, beside pg_recvlogical on the same backlog in the same run."""
+"""Capture of a backlog: ours, the limit and the peers, in turn over copies of one slot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
-from cdc.source.preflight import TransportName
-from tests.bench.backlog import Backlog, read_with_capture, read_with_pg_recvlogical, server_with_users, write
+from tests.bench.backlog import Backlog, Line, server_with_users, write
+from tests.bench.peers.environments import AbsentError
+from tests.bench.readers import LIMIT, OURS, OURS_POLLING, PEERS, Reader, Reading, read
 
-USERS = 5_000
-ROUNDS = 3
+USERS: Final = 5_000
+ROUNDS: Final = 3
+SHAPES: Final = ((1_000, 300), (4, 75_000), (1, 100_000))
+"""Rows of a transaction, and how many transactions."""
+LINES: Final[tuple[Line, ...]] = ("unix socket", "TCP")
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Medians over the rounds of one backlog."""
+class Standing:
+    """What one reader reached on one backlog.
 
-    what: str
-    ours: float
-    limit: float
-    ratio: float
-    client_cpu_us: float
+    Attributes:
+        ratios: to `pg_recvlogical` in the same round.
+    """
+
+    reader: Reader
+    readings: Sequence[Reading]
+    ratios: Sequence[float]
+
+    @property
+    def rate(self) -> float:
+        """Median changes a second."""
+        return median(reading.rate for reading in self.readings)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The slowest and the quickest round."""
+        rates = [reading.rate for reading in self.readings]
+        return min(rates), max(rates)
+
+    @property
+    def cpu_us(self) -> float:
+        """Median CPU of the client for each change, microseconds."""
+        return median(reading.cpu_us for reading in self.readings)
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory of all rounds."""
+        return max(reading.peak_mb for reading in self.readings)
 
 
-def compare_capture() -> Iterator[Comparison]:
-    """Read each kind of backlog with both, in turn."""
-    for line, listen_tcp in (("unix socket", False), ("TCP", True)):
-        for rows, transactions in ((1_000, 300), (4, 75_000), (1, 100_000)):
-            with server_with_users(USERS, listen_tcp=listen_tcp) as backlog:
-                write(backlog, transactions=transactions, rows=rows)
-                yield _compare(f"{rows:,}-row transactions, {line}", backlog)
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Everybody on one backlog.
+
+    Attributes:
+        absent: who wasn't run, and why.
+    """
+
+    rows: int
+    line: Line
+    standings: Sequence[Standing]
+    absent: Sequence[tuple[str, str]]
+
+    @property
+    def title(self) -> str:
+        """Names it on the page."""
+        return f"{self.rows:,}-row transactions, {self.line}"
 
 
-def compare_polling() -> Iterator[Comparison]:
-    """The same backlog by SQL."""
-    with server_with_users(USERS) as backlog:
-        write(backlog, transactions=75_000, rows=4)
-        yield _compare("4-row transactions, by SQL polling", backlog, transport="poll")
+def races() -> Iterator[Race]:
+    """Let everybody read each kind of backlog over each line."""
+    for rows, transactions in SHAPES:
+        with server_with_users(USERS, listen_tcp=True) as backlog:
+            write(backlog, transactions=transactions, rows=rows)
+            for line in LINES:
+                yield _race(backlog, rows, line)
 
 
-def _compare(what: str, backlog: Backlog, transport: TransportName = "stream") -> Comparison:
-    ours, limits = [], []
-    read_with_pg_recvlogical(backlog, backlog.dsn)  # warms the server's caches
-    for _ in range(ROUNDS):
-        limits.append(read_with_pg_recvlogical(backlog, backlog.dsn))
-        ours.append(read_with_capture(backlog, backlog.dsn, transport=transport))
-    return Comparison(
-        what,
-        median(reading.rate for reading in ours),
-        median(reading.rate for reading in limits),
-        median(a.rate / b.rate for a, b in zip(ours, limits, strict=True)),
-        median(reading.client_cpu_seconds / reading.changes * 1e6 for reading in ours),
-    )
+def _race(backlog: Backlog, rows: int, line: Line) -> Race:
+    readings: dict[Reader, list[Reading]] = {}
+    absent: dict[str, str] = {}
+    read(backlog, LIMIT, line)  # warms the server's caches
+    for number in range(ROUNDS):
+        for reader in (LIMIT, OURS, OURS_POLLING, *PEERS):
+            if number >= reader.rounds or line not in reader.lines or reader.name in absent:
+                continue
+            try:
+                readings.setdefault(reader, []).append(read(backlog, reader, line))
+            except AbsentError as error:
+                absent[reader.name] = str(error)
+    limits = readings[LIMIT]
+    standings = [
+        Standing(reader, found, [a.rate / b.rate for a, b in zip(found, limits, strict=False)])
+        for reader, found in readings.items()
+        if found
+    ]
+    return Race(rows, line, standings, list(absent.items()))

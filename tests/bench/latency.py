@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -14,12 +14,15 @@ from cdc.routing.router import build_routes
 from cdc.source.capture import Capture
 from cdc.source.session import CaptureConfig
 from tests.bench.backlog import BASE_SLOT, PROFILE, PUBLICATION, Backlog, server_with_users
+from tests.bench.peers.environments import AbsentError
+from tests.bench.readers import PEERS, SQL_CHANGES, Running
 from tests.bench.running import running_pipeline
 from tests.support.waiting import until
 
 COMMITS = 1_000
 PER_SECOND = 100
 REQUESTS = 100
+PEER_COMMITS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,40 @@ async def _commit_to_outbox(backlog: Backlog) -> Latency:
         "commit → durable in the outbox, 100 commits a second",
         [max(0.0, d - c) for c, d in zip(committed, durable, strict=False)],
     )
+
+
+def peers_latency() -> Iterator[tuple[str, Latency | str]]:
+    """The same commits with the peers that stream; or why one can't be run."""
+    with server_with_users(1_000, listen_tcp=True) as backlog, psycopg.connect(backlog.dsn, autocommit=True) as conn:
+        for reader in PEERS:
+            if reader is SQL_CHANGES:
+                continue
+            conn.execute(f"select pg_replication_slot_advance('{BASE_SLOT}', pg_current_wal_lsn())")
+            slot = backlog.copy_slot()
+            try:
+                command = reader.start()
+                with Running(backlog, command, "TCP", slot, PEER_COMMITS, with_times=True) as running:
+                    running.wait_until_it_reads(conn)
+                    started = time.perf_counter()
+                    committed = [_commit_in_step(conn, n, started) for n in range(PEER_COMMITS)]
+                    times = running.result().times
+                yield (
+                    reader.name,
+                    _summarise(reader.name, [max(0.0, t - c) for c, t in zip(committed, times, strict=True)]),
+                )
+            except AbsentError as error:
+                yield reader.name, str(error)
+            finally:
+                backlog.drop_slot(slot)
+
+
+def _commit_in_step(conn: psycopg.Connection, number: int, started: float) -> float:
+    """Commit when its turn comes; give the time right after."""
+    time.sleep(max(0.0, started + number / PER_SECOND - time.perf_counter()))
+    conn.execute(
+        "update public.users set last_active = now() where id = md5('user' || %s::text)::uuid", [1 + number % 1000]
+    )
+    return time.time()
 
 
 def commit_to_request() -> Latency:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from cdc.routing.router import build_routes
 from cdc.source.capture import Capture
 from cdc.source.session import CaptureConfig
 from tests.bench.backlog import BASE_SLOT, PROFILE, PUBLICATION, Backlog, server_with_users, stop_after
+from tests.bench.peers.measuring import peak_memory_mb
+from tests.bench.readers import LIMIT, read
 from tests.support.waiting import until
 
 ROWS = 1_000_000
@@ -27,18 +28,19 @@ ROWS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class BigTransaction:
-    """What one big transaction did to the capture process."""
+    """What one big transaction did to the capture process, and how long pg_recvlogical takes to read it."""
 
     what: str
-    keys: int
     seconds_after_commit: float
-    peak_rss_mb: float
+    peak_mb: float
+    limit_seconds: float
 
 
 def big_transaction(users: int) -> BigTransaction:
     """Update a million rows of so many people in one transaction, while a capture process of its own streams."""
     with server_with_users(users) as backlog:
         _fill(backlog, users)
+        unread = backlog.copy_slot()
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.memory", backlog.dsn], stdout=subprocess.PIPE, text=True
         )
@@ -49,7 +51,11 @@ def big_transaction(users: int) -> BigTransaction:
             committed = time.time()
         said = json.loads(child.stdout.readline())
         child.wait(timeout=60)
-    return BigTransaction(f"{ROWS:,} rows of {users:,} people", users, said["durable_at"] - committed, said["rss_mb"])
+        backlog.changes = ROWS
+        limit = read(backlog, LIMIT, "unix socket", slot=unread)
+    return BigTransaction(
+        f"{ROWS:,} rows of {users:,} people", said["durable_at"] - committed, said["peak_mb"], limit.seconds
+    )
 
 
 def _fill(backlog: Backlog, users: int) -> None:
@@ -79,8 +85,7 @@ async def _capture(dsn: str) -> None:
     await stop.wait()
     durable_at = time.time()
     await running
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024)
-    print(json.dumps({"durable_at": durable_at, "rss_mb": peak}))
+    print(json.dumps({"durable_at": durable_at, "peak_mb": peak_memory_mb()}))
 
 
 if __name__ == "__main__":
