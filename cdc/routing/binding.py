@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from cdc.routing.groups import Dirty
@@ -14,8 +15,6 @@ from cdc.wire.rows import Pack, PackRest, Unpack, compile_pack, compile_pack_res
 
 HEAD_BYTES: Final = 8
 """What a change of a relation begins with: kind, relation (4), N, number of columns (2)."""
-
-_REMEMBERED: Final = 200_000  # packed rows of one open transaction, about 25 MB; what goes beyond is marked again
 
 
 class Plain(NamedTuple):
@@ -86,16 +85,15 @@ class Binding:
             made.plain[kind + behind_kind] = Plain(pack, kind_tag, made.first, made.last, made.handed_over)
         return made
 
-    def hand_over(self, open_lsn: int | None) -> None:
+    def hand_over(self, open_lsn: int | None, room: int) -> None:
         """Forget what was gathered, once it is in a group.
 
         Args:
             open_lsn: commit LSN of the transaction that goes on in the next group, if one does.
+            room: how many of its packed rows may be remembered; the others are marked again if they come again.
         """
         if open_lsn is not None:
-            room = _REMEMBERED - len(self.handed_over)
-            rows = [packed for packed, lsn in self.last.items() if lsn == open_lsn]
-            self.handed_over.update(rows[: max(0, room)])
+            self.handed_over.update(islice((row for row, lsn in self.last.items() if lsn == open_lsn), max(0, room)))
         self.first.clear()
         self.last.clear()
 

@@ -32,6 +32,7 @@ _DELETE: Final = ord("D")
 _CHANGES: Final = frozenset(b"IUD")
 _NEW: Final = ord("N")
 _OLD_MARKERS: Final = frozenset(b"KO")
+_REMEMBERED: Final = 200_000  # rows of the open transaction that were handed over: some 25 MB
 _ALL: Final = 1 << 62  # more changes than a transaction can have
 
 
@@ -61,6 +62,7 @@ class Collector:
         self._commit_time = 0
         self._xid = 0
         self._in_transaction = False
+        self._spans_groups = False  # the current transaction began in an earlier group
         self._header: bytes | None = None  # of the current transaction, until it is written into the group
         self._begun = b""  # the same, kept: the next group begins with it again
         self._seen = 0  # row changes of the current transaction, skipped ones included
@@ -229,8 +231,9 @@ class Collector:
             raise DecodeError("Commit", 2, "of a transaction that isn't open")
         self._in_transaction = False
         self._header = None
-        for binding in self._bindings:
-            if binding.handed_over:
+        if self._spans_groups:
+            self._spans_groups = False
+            for binding in self._bindings:
                 binding.handed_over.clear()
         if end_lsn > self._end_lsn:
             self._end_lsn, self._end_time, self._open_lsn = end_lsn, commit_time, None
@@ -286,8 +289,11 @@ class Collector:
             xids=self._xids,
             progress=self.progress,
         )
+        open_lsn = self._commit_lsn if self._in_transaction else None
         for binding in used:
-            binding.hand_over(self._commit_lsn if self._in_transaction else None)
+            remembered = sum(len(binding.handed_over) for binding in self._bindings)
+            binding.hand_over(open_lsn, _REMEMBERED - remembered)
         self._body, self._transactions, self._xids, self._truncated, self._changes = bytearray(), {}, [], set(), 0
         self._header = self._begun if self._in_transaction else None
+        self._spans_groups = self._in_transaction
         return group

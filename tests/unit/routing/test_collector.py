@@ -145,6 +145,14 @@ def test_a_key_that_only_an_earlier_transaction_of_the_group_touched_is_marked_a
     assert [key for _, key in made.take().dirty] == ["ada"]
 
 
+def test_what_is_remembered_of_an_open_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc.routing.collector._REMEMBERED", 1)
+    made = collector(begin(100), USERS, XP, ADA, Insert(1, (b"bob", b"")), Insert(2, (b"cyd",)))
+    made.take()
+    made.feed([encode(ADA), encode(Insert(1, (b"bob", b""))), encode(Insert(2, (b"cyd",)))])
+    assert {key for _, key in made.take().dirty} == {"bob", "cyd"}
+
+
 def test_reading_again_skips_what_the_open_transaction_had() -> None:
     start = Progress(Lsn(50), Lsn(100), 2)
     made = collector(begin(100), USERS, ADA, start=start)
