@@ -65,6 +65,7 @@ async def test_a_window_that_is_delivered_already(make_site: MakeSite) -> None:
     await verify(site, workload.chronicle)
 
 
+@pytest.mark.long
 async def test_replays_beside_a_busy_application_and_workers(make_site: MakeSite) -> None:
     site = await make_site()
     workload = Workload(site.database, seed=72)
