@@ -90,8 +90,13 @@ class Reason(Enum):
     )
     HELD_BY_BREAKER = (
         Fault.DATA,
-        "More records would be withdrawn at once than the profile allows.",
-        "Check why; then approve with `cdc failures retry --reason HELD_BY_BREAKER`.",
+        "More records would be withdrawn or rewritten at once than the profile allows.",
+        "See what and why with `cdc held`; then `cdc held approve`, or `cdc held reject`.",
+    )
+    REJECTED = (
+        Fault.DATA,
+        "A person looked at what the breaker held and rejected it; the CRM stays as it is.",
+        "Nothing: it is judged anew when the record changes. `cdc failures retry` lets it go after all.",
     )
     STORAGE_FULL = (
         Fault.QUOTA,

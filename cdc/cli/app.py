@@ -8,7 +8,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from cdc.cli import backfill, config, explain, failures, journal, replay, run, setup, simulator, status, sweep
+from cdc.cli import backfill, config, explain, failures, held, journal, replay, run, setup, simulator, status, sweep
 from cdc.errors import CdcError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("journal")(journal.journal)
 app.command("explain")(explain.explain)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(failures.app, name="failures")
+app.add_typer(held.app, name="held")
 app.command("simulator")(simulator.simulator)
 app.command("config")(config.config)
 

@@ -52,6 +52,8 @@ def list_(
     console = Console()
     console.width = max(console.width, _WIDE)  # a key that is cut short can't be given to `show`
     console.print(table)
+    if any(failure.reason == Reason.HELD_BY_BREAKER.name for failure in found):
+        typer.echo("what the breaker holds is shown together by `cdc held`", err=True)
 
 
 @app.command()
@@ -82,7 +84,7 @@ def show(
 
 @app.command()
 def retry(keys: KeysArgument = None, feed: FeedOption = None, reason: ReasonOption = None) -> None:
-    """Try parked keys again now. For HELD_BY_BREAKER this is the approval."""
+    """Try parked keys again now. What the breaker holds is better looked at with `cdc held`; this approves it."""
     settings, _ = begin()
     count = asyncio.run(_retry(settings, _selection(keys, feed, reason)))
     typer.echo(f"{count} to be tried again")

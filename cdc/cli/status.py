@@ -133,6 +133,10 @@ def _notes(status: Status) -> list[Text]:
     ]
     if status.is_unswept:
         lines.append(Text("sweep     views and ledger have yet to be compared since the slot began", style="yellow"))
+    lines += [
+        Text(f"held      {keys} of {feed}, by the breaker: see `cdc held`", style="red")
+        for feed, keys in status.held.items()
+    ]
     if status.parked:
         lines.append(Text(f"parked    {status.parked}: see `cdc failures list`", style="red"))
     return lines

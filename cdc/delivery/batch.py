@@ -116,6 +116,7 @@ class Batch:
             lane_seconds={Lane.ROLLUP: options.rollup_seconds, Lane.DAILY: options.daily_seconds},
             release_seconds=self.release_seconds,
             reserved=self.prepared.reserved,
+            judged=self.prepared.judged,
             loop_time=asyncio.get_running_loop().time(),
         )
         cases = [self.prepared.cases.get(claim.key) or Case(claim=claim) for claim in self.claimed.claims]

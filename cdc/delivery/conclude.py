@@ -20,6 +20,14 @@ from sinks.base import Action, Delivered, Effect, Operation, Outcome, Refused
 from sinks.reasons import Reason
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the breaker holds of a key: one kind of operation, in the words of `cdc.state.held`."""
+
+    action: Action
+    words: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One claimed key with everything that is known about it after the calls.
@@ -27,15 +35,20 @@ class Case:
     Attributes:
         plan: None if the batch ended before the key was planned.
         missing: needed parents that are on their way; those that will never come are left out.
-        held: the breaker holds this key's withdrawals.
+        held: what the breaker holds of it.
         unsent: record ids whose create wasn't allowed to go, since the parent left meanwhile.
     """
 
     claim: Claim
     plan: Plan | None = None
     missing: frozenset[str] = frozenset()
-    held: bool = False
+    held: Held | None = None
     unsent: frozenset[str] = frozenset()
+
+    def sends(self, operation: Operation) -> bool:
+        """Tell whether nothing holds an operation of this key back."""
+        held = self.held is not None and operation.action is self.held.action
+        return not held and operation.record_id not in self.unsent
 
 
 @dataclass(slots=True)
@@ -89,7 +102,8 @@ class Context:
         jitter: from 0 to 1.
         lane_seconds: length of a lane's window.
         release_seconds: when keys that had no chance may be claimed again.
-        reserved: log lines of the withdrawals, by record id.
+        reserved: log lines that are there already, by record id.
+        judged: how the breaker counts an operation, by record id.
         loop_time: the event loop's, now that the calls are over.
     """
 
@@ -99,6 +113,7 @@ class Context:
     lane_seconds: Mapping[Lane, float]
     release_seconds: float = 0.0
     reserved: Mapping[str, UUID] = field(default_factory=dict)
+    judged: Mapping[str, str] = field(default_factory=dict)
     loop_time: float = 0.0
 
 
@@ -126,7 +141,7 @@ def _conclude_key(context: Context, case: Case, plan: Plan, answers: Answers, re
             owes |= _delivered(context, case, planned, outcome, result)
         elif outcome is not None:
             setbacks.append(_refused(context, case, planned, outcome, answers, result))
-        elif not (case.held and operation.action is Action.WITHDRAW) and operation.record_id not in case.unsent:
+        elif case.sends(operation):
             open_ = True
             _not_answered(planned, answers, result)
     verdict = _verdict(context, case, plan, setbacks, open_=open_, owes=owes)
@@ -259,8 +274,9 @@ def _verdict(
     for setback in setbacks:
         if setback.policy.response is Response.PARK or is_used_up(setback.policy, claim.attempts + 1):
             return verdict(Fate.PARK, because=setback.refused, counted=True)
-    if case.held:
-        return verdict(Fate.PARK, because=Refused(record_id=claim.key, reason=Reason.HELD_BY_BREAKER))
+    if case.held is not None:
+        held = Refused(record_id=claim.key, reason=Reason.HELD_BY_BREAKER, detail=case.held.words)
+        return verdict(Fate.PARK, because=held)
     if open_ or any(s.policy.response is Response.PAUSE for s in setbacks):
         return verdict(Fate.RELEASE, context.release_seconds)
     for setback in setbacks:
@@ -321,6 +337,7 @@ def _line(
         attempts=attempts or case.claim.attempts,
         lsn=case.claim.last_lsn,
         dirty_at=case.claim.dirty_at,
+        judged=context.judged.get(record_id),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdc.delivery.options import DeliveryOptions
 from cdc.delivery.stats import Stats
+from cdc.lsn import Lsn
 from cdc.routing.feeds import Feed
+from cdc.state.breaker import Judged
 from cdc.state.database import Pool
 from cdc.state.truth import Truth
 from sinks.base import BulkSink, Sink
@@ -33,6 +36,7 @@ class Line:
         job_from: due records from which a bulk job is made; None for never.
         fitted: the sink has agreed to the view's columns.
         unreadable: child feeds whose view has failed; said once.
+        unasked: rewrites that went without asking the breaker since it was last asked, by what they count against.
     """
 
     feed: Feed
@@ -50,6 +54,7 @@ class Line:
     job_from: int | None = None
     fitted: bool = False
     unreadable: set[str] = field(default_factory=set)
+    unasked: Counter[Lsn | Judged] = field(default_factory=Counter)
 
     @property
     def family(self) -> str:

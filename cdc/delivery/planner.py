@@ -26,7 +26,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -45,6 +45,8 @@ class Planned:
     Attributes:
         field_hashes: of all fields that the sink will then hold; empty for a withdrawal.
         row_hash: of the view row; None for a withdrawal.
+        changed: of an update, the fields that differ from what the sink holds as far as the ledger knows; none if it
+            is sent by force.
     """
 
     operation: Operation
@@ -52,6 +54,7 @@ class Planned:
     parent_id: str | None
     field_hashes: Mapping[str, str] = field(default_factory=dict)
     row_hash: bytes | None = None
+    changed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +206,9 @@ def _plan_present(
 def _plan_update(
     feed: Feed, known: Known, row: ViewRow, entry: LedgerEntry, hashes: Mapping[str, str], plan: _Draft
 ) -> None:
-    changed = {name for name, digest in hashes.items() if entry.field_hashes.get(name) != digest}
-    if known.forced or (feed.needs is not None and row.parent_id != entry.parent_id):
-        changed = set(hashes)
+    differing = frozenset(name for name, digest in hashes.items() if entry.field_hashes.get(name) != digest)
+    whole = known.forced or (feed.needs is not None and row.parent_id != entry.parent_id)
+    changed = frozenset(hashes) if whole else differing
     if not changed:
         if entry.row_hash != row.row_hash:
             plan.refresh.append(Refresh(entry.record_id, row.row_hash))
@@ -213,7 +216,8 @@ def _plan_update(
         plan.defer_to = lane
     else:
         fields = {n: v for n, v in row.fields.items() if n in changed or n in feed.mandatory}
-        plan.planned.append(_send(known, row, entry.record_id, Action.UPDATE, fields, hashes, entry))
+        update = _send(known, row, entry.record_id, Action.UPDATE, fields, hashes, entry)
+        plan.planned.append(replace(update, changed=differing))
 
 
 def _waits(lane: Lane, came_due_in: Lane) -> bool:

@@ -71,6 +71,7 @@ POLICIES: Mapping[Reason, Policy] = MappingProxyType(
         Reason.DUPLICATE_IN_CRM: _PARK,
         Reason.INVALID_VALUE: _PARK,
         Reason.HELD_BY_BREAKER: _PARK,
+        Reason.REJECTED: _PARK,
         Reason.RECORD_GONE: _retry(1, 10 * MINUTE, attempts=5),
         Reason.RECORD_LOCKED: _retry(5 * MINUTE, 6 * HOUR, attempts=12),
         Reason.BAD_ANSWER: _retry(5, HOUR, attempts=8),

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 import psycopg
 import structlog
 
 from cdc.connection import WAITABLE
+from cdc.delivery import breaker
 from cdc.delivery.conclude import Case
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Known, Plan, Planned, plan_key
 from cdc.delivery.reading import Reading, read_truth, view_error_code
 from cdc.routing.feeds import Lane
-from cdc.state import ledger, synclog
+from cdc.state import ledger
 from cdc.state.claims import Claim, Claimed
 from cdc.state.ledger import Intent
 from cdc.state.outbox import Mark, mark, marked_keys
@@ -40,13 +40,15 @@ class Prepared:
 
     Attributes:
         cases: by key.
-        reserved: log lines of the withdrawals, by record id.
+        reserved: log lines that are there already, by record id.
+        judged: how the breaker counts an operation, by record id.
         children: (feed, key) of the view rows that hang on each record that is to be created.
         overlooked: (feed, key) of view rows that hang on the others, and that nobody has sent or will look at.
     """
 
     cases: dict[str, Case]
     reserved: Mapping[str, UUID] = field(default_factory=dict)
+    judged: Mapping[str, str] = field(default_factory=dict)
     children: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     overlooked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -55,8 +57,7 @@ class Prepared:
         for case in self.cases.values():
             for planned in case.plan.planned if case.plan is not None else ():
                 operation = planned.operation
-                held = action is Action.WITHDRAW and case.held
-                if operation.action is action and not held and operation.record_id not in case.unsent:
+                if operation.action is action and case.sends(operation):
                     yield case, planned
 
     def sendable(self) -> list[Planned]:
@@ -157,32 +158,12 @@ async def _present(line: Line, parent: Truth, keys: Collection[str]) -> frozense
 
 
 async def _ask_breaker(line: Line, prepared: Prepared) -> None:
-    """Enter withdrawals into the log before they go, and hold the keys of those that may not."""
-    feed = line.feed
-    wanted: dict[str, str] = {}
-    approved: list[str] = []
-    orphaned: list[str] = []  # the breaker has judged the withdrawal that orphaned them
-    for case, planned in prepared.planned(Action.WITHDRAW):
-        record_id = planned.operation.record_id
-        if feed.needs is not None and planned.parent_id is None:
-            orphaned.append(record_id)
-        elif case.claim.approved:
-            approved.append(record_id)
-        else:
-            wanted[record_id] = case.claim.key
-    if not wanted and not approved and not orphaned:
-        return
-    reserve = partial(
-        synclog.reserve_withdrawals, feed=feed.name, limit=feed.withdraw_limit, approved=approved, exempt=orphaned
-    )
-    async with line.state.connection() as state:
-        reserved = await reserve(state, wanted=wanted)
-        if reserved is None:
-            _log.warning("withdrawals_held", feed=feed.name, records=len(wanted), limit=feed.withdraw_limit)
-            for key in set(wanted.values()):
-                prepared.cases[key] = replace(prepared.cases[key], held=True)
-            reserved = await reserve(state, wanted=())
-    prepared.reserved = reserved or {}
+    """Keep back what is too much at once, until a person has looked."""
+    operations = [pair for action in (Action.WITHDRAW, Action.UPDATE) for pair in prepared.planned(action)]
+    judgement = await breaker.judge(line, operations)
+    for key, held in judgement.held.items():
+        prepared.cases[key] = replace(prepared.cases[key], held=held)
+    prepared.reserved, prepared.judged = judgement.reserved, judgement.judged
 
 
 async def _mark_sending(line: Line, prepared: Prepared) -> frozenset[str]:

@@ -86,7 +86,7 @@ async def sweep_feed(
         hash_key: the key of the ledger's row hashes.
         forced: mark every record, and have it sent even if it is equal; parked ones too.
         with_parked: mark parked keys that differ as well, since their data may have changed unheard. What the breaker
-            holds stays held.
+            holds stays held, and what a person rejected stays as it is.
         overlooked_only: leave alone what waits in the outbox already, so that a sweep every minute neither hurries
             what gathers nor starts a retry's count again.
         dry_run: only count.
@@ -95,6 +95,7 @@ async def sweep_feed(
         ProfileError: if the view can't be read; nothing is marked then.
     """
     found = Sweep(feed.name)
+    cause = "sweep by force" if forced else "sweep after a gap" if with_parked else "sweep"
     since = datetime.now(UTC)
     parked = frozenset() if forced else await _parked_keys(state, feed, held_only=with_parked)
     async with source.transaction(), state.transaction():
@@ -113,7 +114,7 @@ async def sweep_feed(
                 if overlooked_only:
                     found.overlooked = (found.overlooked or 0) + await mark_overlooked(state, marks)
                 else:
-                    await mark(state, marks)
+                    await mark(state, marks, cause=cause)
     if overlooked_only and found.overlooked is None:
         found.overlooked = 0
     found.keys.clear()
@@ -137,8 +138,8 @@ def _differs(found: Sweep, feed: Feed, truth: _Row | None, entry: _Row | None) -
 
 async def _parked_keys(conn: AsyncConnection[Any], feed: Feed, *, held_only: bool) -> frozenset[str]:
     cursor = await conn.execute(
-        "select key from cdc.outbox where feed = %s and parked_at is not null and (not %s or reason = %s)",
-        [feed.name, held_only, Reason.HELD_BY_BREAKER.name],
+        "select key from cdc.outbox where feed = %s and parked_at is not null and (not %s or reason = any(%s))",
+        [feed.name, held_only, [Reason.HELD_BY_BREAKER.name, Reason.REJECTED.name]],
     )
     return frozenset(row[0] for row in await cursor.fetchall())
 

@@ -101,6 +101,8 @@ class Feed(_Strict):
         gone: what happens to a delivered record that has left the view.
         mandatory: fields that go into every operation because the CRM demands them.
         withdraw_limit: withdrawals in an hour beyond which they are held for approval.
+        rewrite_limit: the same for records rewritten that no change announced, and for those that one transaction did.
+        announced_limit: the same for records rewritten because of changes, however many transactions made them.
         watch: tables by name, `public` where no schema is given.
         fields: custom fields by API name.
     """
@@ -116,6 +118,8 @@ class Feed(_Strict):
     gone: Literal["delete", "keep"] = "keep"
     mandatory: tuple[Name, ...] = ()
     withdraw_limit: int = Field(default=100, ge=0)
+    rewrite_limit: int = Field(default=100, ge=0)
+    announced_limit: int = Field(default=5_000, ge=0)
     watch: dict[QualifiedName, Watch] = Field(min_length=1)
     fields: dict[Name, CrmField] = {}
 

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 
 from cdc.source.slots import SlotView, read_slot
 from cdc.state.control import Pause, pauses
+from cdc.state.held import held_counts
 from cdc.state.outbox import Counts, counts
 
 
@@ -61,6 +62,7 @@ class Status:
         outbox: by feed and lane.
         delivered: records that the CRM holds, by feed.
         credits: spent in the last 24 hours, by kind of call.
+        held: keys that the breaker holds, by feed; they are among the parked ones.
         pauses: what delivers nothing for now, and why.
         gaps: newest first, at most ten.
         workers: processes heard of in the last half minute.
@@ -75,6 +77,7 @@ class Status:
     outbox: Sequence[Counts]
     delivered: Mapping[str, int]
     credits: Mapping[str, int]
+    held: Mapping[str, int]
     pauses: Sequence[Pause]
     gaps: Sequence[Gap]
     workers: Sequence[Process]
@@ -155,6 +158,7 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
         outbox=await counts(state),
         delivered=dict(delivered),
         credits=dict(spent),
+        held=await held_counts(state),
         pauses=await pauses(state),
         gaps=[Gap(*gap) for gap in gaps],
         workers=[Process(*worker) for worker in workers],

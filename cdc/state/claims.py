@@ -24,7 +24,8 @@ class Claim:
         generation: the row is settled only if this is still its generation.
         attempts: failed attempts before this one.
         deferred_until: when fields that may wait a day must go at the latest; None if none is waiting.
-        approved: a person retried it after the breaker had held it.
+        approved: what a person let pass the breaker, as `cdc.state.held` words it; empty for any update; None for
+            nothing.
         entries: the ledger's entries of the key.
     """
 
@@ -36,7 +37,7 @@ class Claim:
     dirty_at: datetime
     last_lsn: Lsn | None
     deferred_until: datetime | None
-    approved: bool
+    approved: str | None
     entries: tuple[LedgerEntry, ...]
 
 
@@ -103,7 +104,7 @@ with due as materialized (
     returning o.*, due.rank, due.due_at as was_due
 )
 select t.key, t.lane, t.generation, t.forced, t.attempts, t.dirty_at, t.last_lsn::text, t.deferred_until,
-       t.forced and t.reason = 'HELD_BY_BREAKER' as approved, e.entries, now() as at,
+       case when t.approved = t.generation then coalesce(t.approved_for, '') end as approved, e.entries, now() as at,
        t.claimed_until
 from taken t
 left join lateral (
@@ -156,7 +157,7 @@ def claim_from(row: tuple[Any, ...]) -> Claim:
         dirty_at=dirty_at,
         last_lsn=None if lsn is None else Lsn.parse(lsn),
         deferred_until=deferred_until,
-        approved=bool(approved),
+        approved=approved,
         entries=tuple(entry_from_json(e) for e in entries or ()),
     )
 

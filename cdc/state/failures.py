@@ -92,14 +92,18 @@ async def failure_counts(conn: AsyncConnection[Any]) -> list[tuple[str, str, int
 
 _CHOSEN: LiteralString = f"""
 with chosen as materialized (
-    select feed, key from cdc.outbox where {_SELECTED} order by feed collate "C", key collate "C" for update
+    select feed, key, nextval('cdc.generation') as fresh
+    from cdc.outbox where {_SELECTED} order by feed collate "C", key collate "C" for update
 )
 """
 
+# What the breaker held goes as it was held; of other records a person wants to see everything sent again.
 _RETRY_SQL: LiteralString = f"""
 {_CHOSEN}
 update cdc.outbox o
-set parked_at = null, attempts = 0, due_at = now(), lane = 'live', forced = true, generation = nextval('cdc.generation')
+set parked_at = null, attempts = 0, due_at = now(), lane = 'live', generation = c.fresh, approved = c.fresh,
+    forced = o.forced or o.reason not in ('HELD_BY_BREAKER', 'REJECTED'),
+    approved_for = case when o.reason in ('HELD_BY_BREAKER', 'REJECTED') then coalesce(o.detail, 'withdrawal') end
 from chosen c
 where o.feed = c.feed and o.key = c.key
 """
@@ -108,8 +112,8 @@ where o.feed = c.feed and o.key = c.key
 async def retry(conn: AsyncConnection[Any], selection: Selection) -> int:
     """Let parked keys try again now, sending all their fields. Returns how many.
 
-    The reason stays on the row: a withdrawal that the breaker held is known by it as approved. A change that arrives in
-    between clears it, and the withdrawal must be approved anew.
+    The breaker lets them pass: what it held as it was held, of the others any update. A change that arrives in between
+    takes that back.
     """
     cursor = await conn.execute(_RETRY_SQL, selection.params())
     await conn.execute(NOTIFY_SQL)

@@ -46,8 +46,9 @@ class Mark:
 
 
 _MARKS: LiteralString = """
-insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn, forced)
-select m.feed, m.key, m.lane, now() + make_interval(secs => m.due_in), m.dirty_at, m.first_lsn, m.last_lsn, m.forced
+insert into cdc.outbox as o (feed, key, lane, due_at, dirty_at, first_lsn, last_lsn, forced, cause)
+select m.feed, m.key, m.lane, now() + make_interval(secs => m.due_in), m.dirty_at, m.first_lsn, m.last_lsn, m.forced,
+       %(cause)s::text
 from unnest(
     %(feeds)s::text[], %(keys)s::text[], %(lanes)s::text[], %(due_in)s::float8[], %(dirty_at)s::timestamptz[],
     %(first_lsns)s::pg_lsn[], %(last_lsns)s::pg_lsn[], %(forced)s::boolean[]
@@ -69,6 +70,7 @@ on conflict (feed, key) do update set
     last_lsn = greatest(o.last_lsn, excluded.last_lsn),
     generation = excluded.generation,
     forced = o.forced or excluded.forced,
+    cause = coalesce(excluded.cause, o.cause),
     attempts = 0,
     parked_at = null,
     reason = null,
@@ -99,8 +101,8 @@ no fresh generation. A mark for something that becomes visible with the marking 
 """
 
 
-def mark_params(marks: Sequence[Mark]) -> dict[str, str]:
-    """Give MARK_SQL its parameters: eight arrays of equal length, `feeds` to `forced`.
+def mark_params(marks: Sequence[Mark], cause: str | None = None) -> dict[str, str | None]:
+    """Give MARK_SQL its parameters: eight arrays of equal length, `feeds` to `forced`, and the cause of all of them.
 
     They are written as array literals: psycopg's own way through lists takes longer than the statement itself.
     """
@@ -113,6 +115,7 @@ def mark_params(marks: Sequence[Mark]) -> dict[str, str]:
         "first_lsns": plain_array(["null" if m.first_lsn is None else str(m.first_lsn) for m in marks]),
         "last_lsns": plain_array(["null" if m.last_lsn is None else str(m.last_lsn) for m in marks]),
         "forced": plain_array(["t" if m.forced else "f" for m in marks]),
+        "cause": cause,
     }
 
 
@@ -129,15 +132,16 @@ def text_array(items: Sequence[str]) -> str:
     return '{"' + text + '"}' if items else "{}"
 
 
-async def mark(conn: AsyncConnection[Any], marks: Sequence[Mark]) -> None:
+async def mark(conn: AsyncConnection[Any], marks: Sequence[Mark], *, cause: str | None = None) -> None:
     """Mark keys dirty and wake the workers, in the caller's transaction.
 
     Args:
         conn: in a transaction, or in autocommit if the two statements may come apart.
         marks: distinct by feed and key. A transaction that marks more than once must do so in the order of the feeds.
+        cause: what marks them if no change does, in a word or two, for a person who wonders.
     """
     if marks:
-        await conn.execute(MARK_SQL, mark_params(marks))
+        await conn.execute(MARK_SQL, mark_params(marks, cause))
         await conn.execute(NOTIFY_SQL)
 
 

@@ -13,7 +13,7 @@ import pytest
 from cdc.errors import ProfileError
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
-from cdc.state import claims, control, failures, ledger, outbox, synclog
+from cdc.state import claims, control, failures, ledger, outbox
 from cdc.state.claims import Claim, Claimed, ClaimRequest
 from cdc.state.failures import Selection
 from cdc.state.ledger import LedgerChange
@@ -249,24 +249,6 @@ class TestPauses:
         await control.probe_unused(conn, await control.take_probe(conn, ["memory"], 60))
         [probe] = await control.take_probe(conn, ["memory"], 60)
         assert probe.failures == 1
-
-
-class TestBreaker:
-    async def test_the_same_record_is_counted_once(self, connect: Connect, app: App) -> None:
-        conn = await connect()
-        for _ in range(3):
-            assert await synclog.reserve_withdrawals(conn, "people", 2, ["1", "2"]) is not None
-        assert await synclog.reserve_withdrawals(conn, "people", 2, ["3"]) is None
-
-    async def test_approved_and_exempt_ones_pass(self, connect: Connect, app: App) -> None:
-        conn = await connect()
-        passed = await synclog.reserve_withdrawals(conn, "people", 0, [], approved=["1"], exempt=["2"])
-        assert set(passed or ()) == {"1", "2"}
-
-    async def test_approved_ones_do_not_use_up_the_hour(self, connect: Connect, app: App) -> None:
-        conn = await connect()
-        await synclog.reserve_withdrawals(conn, "people", 1, [], approved=["1", "2", "3"])
-        assert await synclog.reserve_withdrawals(conn, "people", 1, ["4"]) is not None
 
 
 class TestFailures:

@@ -120,7 +120,7 @@ class World:
             dirty_at=NOW,
             last_lsn=None,
             deferred_until=None,
-            approved=False,
+            approved=None,
             entries=entries,
         )
         coming = frozenset(p for p in plan.missing if p in self.people)
