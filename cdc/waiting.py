@@ -1,8 +1,9 @@
-"""Waiting for events, but not for ever."""
+"""Waiting for events, but not for ever; and a clock for leases."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 
@@ -21,3 +22,15 @@ async def wait_for_any(*events: asyncio.Event, seconds: float | None = None) -> 
     finally:
         for wait in waits:
             wait.cancel()
+
+
+def lease_seconds() -> float:
+    """Give the seconds of a clock that never goes back, and goes on while the process or the machine is stopped.
+
+    CLOCK_MONOTONIC goes on while a process is stopped, and stands still while Linux sleeps; CLOCK_BOOTTIME doesn't.
+    Source: clock_gettime(2).
+    """
+    return time.clock_gettime(_LEASE_CLOCK)
+
+
+_LEASE_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

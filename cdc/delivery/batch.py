@@ -82,7 +82,8 @@ class Batch:
                 self.release_seconds = _AFTER_TROUBLE_SECONDS
                 _log.warning("lease_too_short", feed=self.line.feed.name, unsent=len(group))
                 return
-            await call(sink, [planned.operation for planned in group], self.answers, options.call_seconds)
+            operations = [planned.operation for planned in group]
+            await call(sink, operations, self.answers, options.call_seconds, clock=self.line.clock)
             if self.answers.failure is not None:
                 return
 

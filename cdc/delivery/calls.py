@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cdc.delivery.policy import POLICIES, Response
 from sinks.base import Operation, Outcome, Refused, Sink
 from sinks.errors import SinkError
 from sinks.reasons import Reason
+from sinks.sending import sending_while
 
+_SENDING_SHARE = 0.5
 _HOPELESS = 3
 """When this many records fail each on its own and no other gets an answer, the cause is not a record."""
 
@@ -35,14 +39,25 @@ class Answers:
     calls: int = 0
 
 
-async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, seconds: float) -> None:
+async def call(
+    sink: Sink,
+    operations: Sequence[Operation],
+    answers: Answers,
+    seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Deliver operations: in one call, or in several if a record among them spoils it.
+
+    Bytes leave only in the first half of a call's time; the other half is the sink's, to carry it out or not. So when
+    the time is over nothing of it happens any more, whether this process ran all the while or was stopped.
 
     Args:
         sink: where to.
         operations: not more than the sink takes in a call.
         answers: is given the outcomes, and the failure if there is one.
         seconds: after which an answer counts as lost.
+        clock: seconds that go on while the process is stopped.
     """
     pending = [list(operations)]
     suspects: dict[str, SinkError] = {}
@@ -51,8 +66,10 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
         piece = pending.pop()
         answers.calls += 1
         over = asyncio.get_running_loop().time() + seconds
+        latest = clock() + seconds * _SENDING_SHARE
         try:
-            outcomes = await _one_call(sink, piece, seconds)
+            with sending_while(partial(_is_before, clock, latest)):
+                outcomes = await _one_call(sink, piece, seconds)
         except SinkError as error:
             if error.maybe_applied:
                 answers.doubtful |= dict.fromkeys((o.record_id for o in piece), over)
@@ -76,6 +93,10 @@ async def call(sink: Sink, operations: Sequence[Operation], answers: Answers, se
             answered = True
             answers.outcomes |= {outcome.record_id: outcome for outcome in outcomes}
     _judge(answers, suspects, answered=answered)
+
+
+def _is_before(clock: Callable[[], float], moment: float) -> bool:
+    return clock() < moment
 
 
 def _judge(answers: Answers, suspects: dict[str, SinkError], *, answered: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from cdc.routing.feeds import Feed
 from cdc.state.breaker import Judged
 from cdc.state.database import Pool
 from cdc.state.truth import Truth
+from cdc.waiting import lease_seconds
 from sinks.base import BulkSink, Sink
 from sinks.errors import SinkError
 from sinks.reasons import Reason
@@ -48,7 +48,7 @@ class Line:
     state: Pool
     options: DeliveryOptions
     stats: Stats
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = lease_seconds
     chance: Callable[[], float] = random.random
     bulk: BulkSink | None = None
     job_from: int | None = None

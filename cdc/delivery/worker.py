@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.database import Pool
 from cdc.state.outbox import listen
 from cdc.state.truth import Truth
+from cdc.waiting import lease_seconds
 from sinks.base import BulkSink, Sink
 
 _log = structlog.get_logger()
@@ -59,7 +59,7 @@ class Worker:
         options: DeliveryOptions,
         credits_used: Mapping[str, CreditsUsed] = MappingProxyType({}),
         bulk_sinks: Mapping[str, BulkSink] = MappingProxyType({}),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lease_seconds,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.stats = Stats(chance=chance)

@@ -99,6 +99,8 @@ async def sweep_feed(
     since = datetime.now(UTC)
     parked = frozenset() if forced else await _parked_keys(state, feed, held_only=with_parked)
     async with source.transaction(), state.transaction():
+        for conn in (source, state):  # one side waits for the other, for as long as a view takes
+            await conn.execute("set local idle_in_transaction_session_timeout = 0")
         async for truth, entry in _side_by_side(_view_rows(source, feed, hash_key), _ledger_rows(state, feed)):
             found.compared += 1
             if (_differs(found, feed, truth, entry) or (forced and truth is not None)) and not dry_run:

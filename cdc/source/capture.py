@@ -7,10 +7,10 @@ position, so whatever was gathered and not stored is simply read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -25,6 +25,7 @@ from cdc.routing.groups import Group
 from cdc.source.continuity import join_up
 from cdc.source.poll_session import PollSession
 from cdc.source.session import CaptureConfig
+from cdc.source.standby import Standby
 from cdc.source.stream_session import StreamSession
 from cdc.state.capture import CaptureStore
 from cdc.waiting import wait_at_most
@@ -102,12 +103,15 @@ class Capture:
         self._groups_before = self.stats.groups
         return _BACKOFF(state)
 
+    def _note_standby(self, reason: str = "another process captures") -> None:
+        if self.stats.state != "standby":
+            log.info("capture_standing_by", slot=self._config.slot, reason=reason)
+        self.stats.state = "standby"
+
     def _note(self, state: RetryCallState) -> None:
         error = _cause(state)
         if isinstance(error, SlotInUse):
-            if self.stats.state != "standby":
-                log.info("capture_standing_by", slot=self._config.slot, reason=str(error))
-            self.stats.state = "standby"
+            self._note_standby(str(error))
             return
         self.stats.state = "reconnecting"
         log.warning("capture_interrupted", slot=self._config.slot, error=str(error), attempt=state.attempt_number)
@@ -122,11 +126,24 @@ class Capture:
 
     async def _join_and_capture(self, stop: asyncio.Event) -> None:
         config = self._config
+        standby = Standby(config.slot, stop, self._note_standby)
+        try:
+            store = await CaptureStore.open(config.state_dsn, config.slot, config.lane_seconds, wait=standby.wait)
+        except SlotInUse:
+            if stop.is_set():
+                return
+            raise
+        try:
+            await _while_held(store, self._capture(store, standby, stop))
+        finally:
+            await store.close()
+
+    async def _capture(self, store: CaptureStore, standby: Standby, stop: asyncio.Event) -> None:
+        config = self._config
         async with AsyncExitStack() as stack:
-            store = await CaptureStore.open(config.state_dsn, config.slot, config.lane_seconds)
-            stack.push_async_callback(store.close)
             source = await connect(config.source_dsn, purpose=f"capture {config.slot} source")
             stack.push_async_callback(source.close)
+            await standby.free_slot(source)
             start, swept = await join_up(source, store, config.slot)
             if not swept:
                 self.sweep_due.set()
@@ -149,6 +166,18 @@ class Capture:
         self.stats.keys += len(group.dirty)
         self.stats.durable_lsn = group.progress.lsn
         self._on_group()
+
+
+async def _while_held(store: CaptureStore, capture: Coroutine[Any, Any, None]) -> None:
+    """Capture for as long as the turn is ours."""
+    running, held = asyncio.ensure_future(capture), asyncio.ensure_future(store.keep_turn())
+    try:
+        await asyncio.wait({running, held}, return_when=asyncio.FIRST_COMPLETED)
+        await (running if running.done() else held)
+    finally:
+        for task in (running, held):
+            task.cancel()
+        await asyncio.gather(running, held, return_exceptions=True)
 
 
 def _translate(error: psycopg.Error, slot: str) -> CdcError:

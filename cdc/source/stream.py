@@ -30,7 +30,11 @@ from cdc.errors import CdcError, DecodeError, SlotInUse, SlotLost, SourceError, 
 from cdc.lsn import Lsn
 from cdc.wire.replication import KEEPALIVE, XLOG_DATA, Keepalive, decode_keepalive, encode_status
 
-STATUS_SECONDS: Final = 10.0  # the server cuts off a client that is silent for wal_sender_timeout (60 s by default)
+STATUS_SECONDS: Final = 5.0
+SENDER_TIMEOUT_SECONDS: Final = 15
+"""After so long a silence the server lets go of the slot; its own default is a minute. A process that is stopped keeps
+its connection, and to end a walsender that can't write wedges it: it wants to say goodbye first. Any role may set this
+for its own connection. Source: PostgreSQL documentation, `wal_sender_timeout`."""
 _SILENCE_SECONDS: Final = 45.0  # without a word from the server, although we asked for one: the line is dead
 
 
@@ -68,6 +72,7 @@ class ReplicationStream:
         """
         conn = await connect(dsn, purpose=f"stream {slot}", replication=True)
         try:
+            await conn.execute(sql.SQL("set wal_sender_timeout = {}").format(f"{SENDER_TIMEOUT_SECONDS}s"))
             command = sql.SQL("START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {})").format(
                 sql.Identifier(slot), sql.SQL(str(start)), sql.Literal(sql.Identifier(publication).as_string(None))
             )

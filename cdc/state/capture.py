@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from cdc.routing.feeds import Lane
 from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.outbox import MARK_SEEN_SQL, NOTIFY_SQL, plain_array, text_array
+from cdc.state.turn import BREATH_SECONDS, take_turn
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
 
@@ -83,6 +84,9 @@ set due_at = least(o.due_at, excluded.due_at), generation = excluded.generation,
 """
 
 
+Wait = Callable[[AsyncConnection[Any]], Awaitable[bool]]
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """The stored position of a slot."""
@@ -121,18 +125,40 @@ class CaptureStore:
         self._lane_seconds = lane_seconds
 
     @classmethod
-    async def open(cls, dsn: str, slot: str, lane_seconds: Mapping[Lane, float]) -> Self:
+    async def open(cls, dsn: str, slot: str, lane_seconds: Mapping[Lane, float], *, wait: Wait | None = None) -> Self:
         """Connect and take the slot's lock.
 
+        Args:
+            dsn: of the state.
+            slot: whose position it is.
+            lane_seconds: length of each lane's window.
+            wait: waits for the lock on the connection; False says that the wait was broken off.
+
         Raises:
-            SlotInUse: if another process has it; try again in a second.
+            SlotInUse: if another process has it.
         """
         conn = await connect(dsn, purpose=f"capture {slot}")
         async with AsyncExitStack() as unless_locked:  # a connection left behind would keep the lock, and everybody out
             unless_locked.push_async_callback(conn.close)
-            await lock_capture(conn, slot)
+            if wait is None:
+                await lock_capture(conn, slot)
+            elif not await wait(conn):
+                raise SlotInUse(f"another process captures from slot {slot}")
             unless_locked.pop_all()
         return cls(conn, slot, lane_seconds)
+
+    async def keep_turn(self) -> None:
+        """Say a word now and then on the connection that holds the lock, so that nobody takes us for stopped.
+
+        Raises:
+            SourceUnavailable: as soon as the connection, and with it the turn, is lost.
+        """
+        while True:
+            await asyncio.sleep(BREATH_SECONDS)
+            try:
+                await self._conn.execute("select 1")
+            except psycopg.Error as error:
+                raise SourceUnavailable("the turn to capture was lost with its connection") from error
 
     async def close(self) -> None:
         """Let the lock go."""

@@ -22,6 +22,8 @@ _BOOKKEEPING: Final = (
     "create table if not exists cdc.migration "
     "(version integer primary key, name text not null, applied_at timestamptz not null default now())"
 )
+IDLE_TRANSACTION_SECONDS: Final = 20
+"""How long a transaction of a pooled connection may stand between two statements."""
 _WAIT_SECONDS: Final = 5.0  # for a free connection; a stop while the server is away waits no longer than this
 _LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('cdc.migrations', 0))"
 
@@ -105,9 +107,21 @@ async def migrate(dsn: str) -> list[Migration]:
     return pending
 
 
+async def _configure_pooled(conn: AsyncConnection[Any]) -> None:
+    """As every connection of ours, and with an end for a transaction whose process is stopped in the middle of it.
+
+    It would hold its outbox rows for as long as it is stopped, and capture waits for them.
+    """
+    await configure(conn)
+    await conn.execute(f"set idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'")
+
+
 @asynccontextmanager
 async def open_pool(dsn: str, *, purpose: str, size: int = 4) -> AsyncIterator[Pool]:
     """Open a pool of autocommit connections, in UTC.
+
+    A transaction that stands idle for `IDLE_TRANSACTION_SECONDS` is ended by the server; one that has reason to
+    (a sweep waits for the other database) lifts that for itself with `set local`.
 
     Args:
         dsn: where to.
@@ -125,7 +139,7 @@ async def open_pool(dsn: str, *, purpose: str, size: int = 4) -> AsyncIterator[P
         max_size=size,
         open=False,
         timeout=_WAIT_SECONDS,
-        configure=configure,
+        configure=_configure_pooled,
         check=AsyncConnectionPool.check_connection,
         kwargs={"autocommit": True, "application_name": f"cdc {purpose}"},
         name=purpose,

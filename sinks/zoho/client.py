@@ -18,11 +18,12 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from sinks.errors import SinkError
 from sinks.reasons import Reason
+from sinks.sending import sending_condition
 from sinks.zoho.auth import Access, Authenticator
 from sinks.zoho.config import ZohoConfig
 from sinks.zoho.limits import EDITIONS, HEAVY_CONCURRENCY, WRITES, Kind, RefusalWatch, is_heavy, price
 from sinks.zoho.responses import TOKEN_CODES, code_of, whole_error
-from sinks.zoho.transport import AnswerLost, JsonValue, NotSent, RawAnswer, Transport, Upload
+from sinks.zoho.transport import AnswerLost, JsonValue, NotSent, RawAnswer, TooLate, Transport, Upload
 
 log = structlog.get_logger()
 
@@ -216,6 +217,8 @@ class ZohoClient:
         """Send, again after a short pause where that can do no harm."""
 
         def harmless(error: BaseException) -> bool:
+            if isinstance(error, TooLate):
+                return False
             return isinstance(error, NotSent) or (isinstance(error, AnswerLost) and not request.is_write)
 
         retrying = AsyncRetrying(
@@ -245,6 +248,7 @@ class ZohoClient:
                 json=request.json,
                 upload=request.route.upload,
                 seconds=request.route.seconds,
+                may_send=sending_condition(),
             )
         except NotSent as error:
             self._log(request, started, credits=0, failure=str(error))

@@ -6,12 +6,15 @@ It knows two ways to fail: the request surely didn't arrive, or nobody can say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
+
+from sinks.sending import Condition
 
 JsonValue = Any
 """A parsed JSON document; what it holds is checked where it is read."""
@@ -19,6 +22,10 @@ JsonValue = Any
 
 class NotSent(Exception):
     """The request surely didn't reach the server. The message is the kind of failure, free of addresses and values."""
+
+
+class TooLate(NotSent):
+    """It wasn't sent, because it may not be sent any more."""
 
 
 class AnswerLost(Exception):
@@ -59,6 +66,34 @@ class Upload:
     media_type: str
 
 
+_SEND_BUFFER: Final = 512 * 1024
+"""Takes any request whole. Otherwise a process that is stopped in the middle of one would send the rest of it when it
+is continued, however late."""
+
+
+def _always() -> bool:
+    return True
+
+
+def _watch(may_send: Condition, *, has_body: bool) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """Make the function that httpcore calls at every step of a request.
+
+    A request is complete with its last write: that of the body, if there is one. Source: httpcore documentation,
+    "Extensions", section "trace".
+    """
+
+    async def watch(event: str, info: Mapping[str, Any]) -> None:
+        step = event.partition(".")[2]
+        if step == "connect_tcp.complete":
+            sock = info["return_value"].get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        sends = step == "send_request_headers.started" or (has_body and step == "send_request_body.started")
+        if sends and not may_send():
+            raise TooLate("its time was over before it was sent")
+
+    return watch
+
+
 class Transport:
     """A pool of HTTP connections.
 
@@ -87,6 +122,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
         upload: Upload | None = None,
         seconds: float | None = None,
+        may_send: Condition | None = None,
     ) -> RawAnswer:
         """Send one request.
 
@@ -99,15 +135,24 @@ class Transport:
             form: body as a form.
             upload: body as a form with one file, in the field `file`.
             seconds: for this request, if not as for all.
+            may_send: asked right before bytes leave; if it says no, they don't.
 
         Raises:
-            NotSent: if it surely didn't arrive.
+            NotSent: if it surely didn't arrive; TooLate if that was our own choice.
             AnswerLost: if it may have.
         """
+        watch = _watch(may_send or _always, has_body=not (json is None and form is None and upload is None))
         try:
             async with asyncio.timeout(seconds or self._timeout):
                 response = await self._http.request(
-                    method, url, headers=headers, params=params, json=json, data=form, files=_parts(upload)
+                    method,
+                    url,
+                    headers=headers,
+                    params=params,
+                    json=json,
+                    data=form,
+                    files=_parts(upload),
+                    extensions={"trace": watch},
                 )
         except (
             httpx.ConnectError,
