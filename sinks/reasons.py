@@ -158,6 +158,11 @@ class Reason(Enum):
         "The service refused the call as a whole.",
         "See the code in the failure; the module or endpoint may be missing in this edition.",
     )
+    KEY_NOT_CAPTURED = (
+        Fault.MAPPING,
+        "Changes of a watched table no longer say which records of this feed they touch.",
+        "Run `cdc setup`, or correct the table or feeds.toml; the feed is then swept and goes on by itself.",
+    )
     VIEW_UNREADABLE = (
         Fault.MAPPING,
         "The feed's view can't be read.",

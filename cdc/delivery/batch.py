@@ -172,6 +172,8 @@ class Batch:
             return None
         policy = call_policy(reason)
         scope = self.line.family if policy.scope is Scope.FAMILY else self.line.feed.name
+        if policy.scope is Scope.FEED:
+            self.line.look_again()
         seen = next((probe.failures for probe in self.probes if probe.scope == scope), 0)
         seconds = pause_seconds(policy, seen, self.line.chance(), retry_after)
         if await control.pause(state, scope, seconds, reason.name, detail, seen=seen):

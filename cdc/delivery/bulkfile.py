@@ -13,7 +13,7 @@ from cdc.delivery.batch import Batch
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.prepare import plan_claim
-from cdc.delivery.reading import read_truth
+from cdc.delivery.reading import open_view, read_truth
 from cdc.state import bulkitems
 from cdc.state.bulk import Job
 from cdc.state.bulkitems import Item
@@ -49,7 +49,9 @@ class Packing:
             SinkError: if the view's columns don't fit the sink.
         """
         await line.fit()
-        columns = tuple(column.name for column in line.truth.columns)
+        async with line.source.connection() as source:
+            truth = await open_view(source, line.view)
+        columns = tuple(column.name for column in truth.columns)
         return cls(line, sink, job, columns, sink.open_file(columns))
 
     async def portion(self, after: str) -> str | None:
@@ -64,7 +66,8 @@ class Packing:
         if not claims:
             return None
         async with self.line.source.connection() as source:
-            reading = await read_truth(source, self.line.truth, [c.key for c in claims], self.line.options.hash_key)
+            truth = await open_view(source, self.line.view)
+            reading = await read_truth(source, truth, [c.key for c in claims], self.line.options.hash_key)
         items: list[Item] = []
         others: list[Claim] = []
         for claim in claims:

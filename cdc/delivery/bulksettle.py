@@ -109,7 +109,7 @@ def _case(item: Item) -> Case:
         dirty_at=item.dirty_at,
         last_lsn=item.last_lsn,
         deferred_until=None,
-        approved=False,
+        approved=None,
         entries=(),
     )
     return Case(claim=claim, plan=Plan(key=item.key, planned=(planned,)))

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdc.delivery.options import DeliveryOptions
+from cdc.delivery.reading import open_view
 from cdc.delivery.stats import Stats
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Feed
 from cdc.state.breaker import Judged
 from cdc.state.database import Pool
-from cdc.state.truth import Truth
+from cdc.state.truth import View
 from cdc.waiting import lease_seconds
 from sinks.base import BulkSink, Sink
 from sinks.errors import SinkError
@@ -25,7 +26,7 @@ class Line:
     """One feed with its views, its sink and the databases.
 
     Attributes:
-        truth: the feed's view.
+        view: the feed's.
         parent: the view of the feed that it needs.
         children: the views of the feeds that need it.
         source: pool on the source database; autocommit, UTC.
@@ -41,9 +42,9 @@ class Line:
 
     feed: Feed
     sink: Sink
-    truth: Truth
-    parent: Truth | None
-    children: Sequence[Truth]
+    view: View
+    parent: View | None
+    children: Sequence[View]
     source: Pool
     state: Pool
     options: DeliveryOptions
@@ -82,8 +83,15 @@ class Line:
         """
         if self.fitted:
             return
-        misfits = await self.sink.fit(self.truth.columns)
+        async with self.source.connection() as source:
+            truth = await open_view(source, self.view)
+        misfits = await self.sink.fit(truth.columns)
         if misfits:
             words = "; ".join(f"{m.column}: {m.reason.name} {m.detail}".strip() for m in misfits)
             raise SinkError(Reason.REQUEST_REFUSED, words)
         self.fitted = True
+
+    def look_again(self) -> None:
+        """Forget what the view and the sink were like: the feed was paused, and either may have been changed."""
+        self.view.forget()
+        self.fitted = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,7 +35,8 @@ class Policy:
     """What is done about one reason.
 
     Attributes:
-        first: length of the first pause in seconds; doubled with each further failure in a row.
+        first: length of the first pause in seconds; doubled with each further failure in a row. Infinite where only a
+            mended cause ends it.
         longest: where the doubling ends, in seconds.
         attempts: a record is parked when it has failed this often; RETRY only.
         scope: what stops; PAUSE only.
@@ -87,6 +89,7 @@ POLICIES: Mapping[Reason, Policy] = MappingProxyType(
         Reason.SCOPE_MISSING: _pause(MINUTE, 15 * MINUTE, Scope.FEED),
         Reason.NO_PERMISSION: _pause(MINUTE, 15 * MINUTE, Scope.FEED),
         Reason.REQUEST_REFUSED: _pause(MINUTE, 15 * MINUTE, Scope.FEED, isolate=True),
+        Reason.KEY_NOT_CAPTURED: _pause(math.inf, math.inf, Scope.FEED),
         Reason.VIEW_UNREADABLE: _pause(10, 5 * MINUTE, Scope.FEED),
     }
 )

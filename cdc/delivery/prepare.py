@@ -19,14 +19,14 @@ from cdc.delivery import breaker
 from cdc.delivery.conclude import Case
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Known, Plan, Planned, plan_key
-from cdc.delivery.reading import Reading, read_truth, view_error_code
+from cdc.delivery.reading import Reading, open_view, read_truth, view_error_code
 from cdc.routing.feeds import Lane
 from cdc.state import ledger
 from cdc.state.claims import Claim, Claimed
 from cdc.state.ledger import Intent
 from cdc.state.outbox import Mark, mark, marked_keys
 from cdc.state.records import LedgerEntry, Standing
-from cdc.state.truth import Truth
+from cdc.state.truth import View
 from sinks.base import Action
 from sinks.errors import SinkError
 from sinks.reasons import Reason
@@ -83,7 +83,8 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
 async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
     claims = {claim.key: claim for claim in claimed.claims}
     async with line.source.connection() as source:
-        reading = await read_truth(source, line.truth, list(claims), line.options.hash_key)
+        truth = await open_view(source, line.view)
+        reading = await read_truth(source, truth, list(claims), line.options.hash_key)
     parents = await _read_parents(line, reading)
     plans = {key: plan_claim(line, claimed.at, claim, reading, parents) for key, claim in claims.items()}
     missing = frozenset[str]().union(*(plan.missing for plan in plans.values()))
@@ -145,14 +146,15 @@ async def _ring_for(
     return coming
 
 
-async def _present(line: Line, parent: Truth, keys: Collection[str]) -> frozenset[str]:
+async def _present(line: Line, parent: View, keys: Collection[str]) -> frozenset[str]:
     """Tell which keys are in the parent's view. Without it nobody knows what to wait for: the feed is paused."""
     async with line.source.connection() as source:
         try:
-            return await parent.present(source, keys)
+            return await (await open_view(source, parent)).present(source, keys)
         except WAITABLE:
             raise
         except psycopg.Error as error:
+            parent.forget()
             words = f"view of {parent.feed.name}: {view_error_code(error)}"
             raise SinkError(Reason.VIEW_UNREADABLE, words) from None
 
@@ -210,7 +212,7 @@ async def _find_children(line: Line, prepared: Prepared, created: Collection[str
                 prepared.overlooked += [(feed, key) for key in await ledger.overlooked_keys(state, feed, keys)]
 
 
-async def children_of(line: Line, child: Truth, parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
+async def children_of(line: Line, child: View, parent_ids: Collection[str]) -> list[tuple[str, str, str]]:
     """Give (parent id, key, record id) of a child feed's rows.
 
     A child's view that fails, as a whole or at one row, is no fault of the parents, and they go. The child's own keys
@@ -218,13 +220,15 @@ async def children_of(line: Line, child: Truth, parent_ids: Collection[str]) -> 
     """
     async with line.source.connection() as source:
         try:
-            return await child.children(source, parent_ids)
+            return await (await open_view(source, child)).children(source, parent_ids)
         except WAITABLE:
             raise
-        except psycopg.Error as error:
+        except (psycopg.Error, SinkError) as error:
+            child.forget()
             if child.feed.name not in line.unreadable:
                 line.unreadable.add(child.feed.name)
-                _log.warning("children_unreadable", feed=child.feed.name, error=view_error_code(error))
+                words = view_error_code(error) if isinstance(error, psycopg.Error) else error.detail
+                _log.warning("children_unreadable", feed=child.feed.name, error=words)
             return []
 
 

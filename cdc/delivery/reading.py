@@ -10,8 +10,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 from cdc.connection import WAITABLE
+from cdc.errors import ProfileError
 from cdc.state.records import ViewRow
-from cdc.state.truth import Truth
+from cdc.state.truth import Truth, View
 from sinks.base import Refused
 from sinks.errors import SinkError
 from sinks.reasons import Reason
@@ -31,6 +32,18 @@ class Reading:
 
     rows: dict[str, list[ViewRow]] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
+
+
+async def open_view(conn: AsyncConnection[Any], view: View) -> Truth:
+    """Look a view up.
+
+    Raises:
+        SinkError: VIEW_UNREADABLE, if it is gone or lacks a column that steers delivery.
+    """
+    try:
+        return await view.open(conn)
+    except ProfileError as error:
+        raise SinkError(Reason.VIEW_UNREADABLE, error.message.partition(": ")[2]) from None
 
 
 async def read_truth(conn: AsyncConnection[Any], truth: Truth, keys: Collection[str], hash_key: bytes) -> Reading:

@@ -23,7 +23,7 @@ from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.database import Pool
 from cdc.state.outbox import listen
-from cdc.state.truth import Truth
+from cdc.state.truth import View
 from cdc.waiting import lease_seconds
 from sinks.base import BulkSink, Sink
 
@@ -83,9 +83,9 @@ class Worker:
         """Deliver until `stop` is set, then finish what is under way, for `drain_seconds` at most.
 
         Raises:
-            ProfileError: at the start, if a view lacks a column or a feed's sink isn't given.
+            ProfileError: at the start, if a feed's sink isn't given.
         """
-        lines = await self._lines()
+        lines = self._lines()
         self._pumps = [Pump(line, self._lanes) for line in lines]
         self._bulk_pumps = [BulkPump(line, line.bulk, self._funds) for line in lines if line.bulk is not None]
         drain_seconds = 0.0
@@ -102,10 +102,9 @@ class Worker:
         finally:
             await asyncio.gather(*(pump.drain(drain_seconds) for pump in self._pumps))
 
-    async def _lines(self) -> list[Line]:
+    def _lines(self) -> list[Line]:
         feeds = self._profile.feeds
-        async with self._source.connection() as source:
-            truths = {name: await Truth.open(source, feed) for name, feed in feeds.items()}
+        views = {name: View(feed) for name, feed in feeds.items()}
         lines = []
         for name, feed in feeds.items():
             sink = self._sinks.get(name) or self._sinks.get(feed.sink)
@@ -118,9 +117,9 @@ class Worker:
                 Line(
                     feed=feed,
                     sink=sink,
-                    truth=truths[name],
-                    parent=None if feed.needs is None else truths[feed.needs],
-                    children=[truths[child.name] for child in self._profile.dependents(name)],
+                    view=views[name],
+                    parent=None if feed.needs is None else views[feed.needs],
+                    children=[views[child.name] for child in self._profile.dependents(name)],
                     source=self._source,
                     state=self._state,
                     options=self._options,

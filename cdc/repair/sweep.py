@@ -208,13 +208,25 @@ async def sweep_all(
     with_parked: bool = False,
     overlooked_only: bool = False,
     dry_run: bool = False,
+    unreadable: dict[str, ProfileError] | None = None,
 ) -> list[Sweep]:
-    """Sweep every feed of a profile, as `sweep_feed` does; what others need comes first."""
+    """Sweep every feed of a profile, as `sweep_feed` does; what others need comes first.
+
+    With `unreadable`, a feed whose view can't be read is put there, and the others are swept all the same.
+    """
     options = {
         "forced": forced, "with_parked": with_parked, "overlooked_only": overlooked_only, "dry_run": dry_run,
     }  # fmt: skip
     feeds = sorted(profile.feeds.values(), key=lambda feed: feed.needs is not None)
-    return [await sweep_feed(source, state, feed, hash_key, **options) for feed in feeds]
+    sweeps = []
+    for feed in feeds:
+        try:
+            sweeps.append(await sweep_feed(source, state, feed, hash_key, **options))
+        except ProfileError as error:
+            if unreadable is None:
+                raise
+            unreadable[feed.name] = error
+    return sweeps
 
 
 async def begin_sweep(conn: AsyncConnection[Any], slot: str) -> int:

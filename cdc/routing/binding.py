@@ -39,7 +39,7 @@ class Binding:
 
     Attributes:
         number: of the relation in the journal.
-        shape: the published columns.
+        described: the relation as the stream last described it.
         first: commit LSN of a packed row's oldest change.
         last: of its newest.
         handed_over: packed rows that an earlier group marked dirty for the transaction that is still open. A
@@ -48,7 +48,7 @@ class Binding:
 
     number: int
     route: Route
-    shape: tuple[str, ...]
+    described: Relation
     pack: Pack
     unpack: Unpack
     plain: dict[bytes, Plain]
@@ -61,17 +61,13 @@ class Binding:
 
     @classmethod
     def make(cls, number: int, route: Route, relation: Relation) -> Binding:
-        """Prepare for the changes of a relation.
-
-        Raises:
-            ProfileError: if it is published without a column that the feeds need.
-        """
+        """Prepare for the changes of a relation that has all columns of the route."""
         columns, wanted = len(relation.columns), route.positions_in(relation)
         update_tag = tag(b"U", number)
         made = cls(
             number=number,
             route=route,
-            shape=tuple(column.name for column in relation.columns),
+            described=relation,
             pack=compile_pack(columns, wanted),
             unpack=compile_unpack(len(route.columns)),
             plain={},

@@ -57,6 +57,7 @@ class Collector:
         self._transactions: dict[int, int] = {}
         self._xids: list[int] = []
         self._truncated: set[str] = set()
+        self._deaf: dict[str, str] = {}
         self._changes = 0
         self._commit_lsn = 0
         self._commit_time = 0
@@ -107,7 +108,6 @@ class Collector:
 
         Raises:
             DecodeError: if one isn't a valid message. The group as gathered before it stays whole.
-            ProfileError: if a watched table is published without a column that its feeds need.
         """
         plain, body = self._plain, self._body
         columns = offset + HEAD_BYTES
@@ -242,14 +242,16 @@ class Collector:
         route = self._routes.get(f"{relation.schema}.{relation.name}")
         known = self._bound.get(oid)
         if known is not None:
-            if known.route is route and known.shape == tuple(column.name for column in relation.columns):
+            if known.described == relation:
                 return  # said again, as after every reconnect
             for head in known.plain:
                 del self._plain[head]
         if route is None:
             self._bound[oid] = None
             return
-        binding = Binding.make(len(self._bindings), route, relation)
+        fitting, deaf = route.within(relation)
+        self._deaf |= deaf
+        binding = Binding.make(len(self._bindings), fitting, relation)
         self._bindings.append(binding)
         self._bound[oid] = binding
         self._plain.update(binding.plain)
@@ -288,12 +290,14 @@ class Collector:
             transactions=self._transactions,
             xids=self._xids,
             progress=self.progress,
+            deaf=self._deaf,
         )
         open_lsn = self._commit_lsn if self._in_transaction else None
         for binding in used:
             remembered = sum(len(binding.handed_over) for binding in self._bindings)
             binding.hand_over(open_lsn, _REMEMBERED - remembered)
         self._body, self._transactions, self._xids, self._truncated, self._changes = bytearray(), {}, [], set(), 0
+        self._deaf = {}
         self._header = self._begun if self._in_transaction else None
         self._spans_groups = self._in_transaction
         return group

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
@@ -58,6 +58,7 @@ class Group:
         transactions: commit LSN -> commit time (microseconds since 2000), in commit order.
         xids: the same transactions' ids, 32 bits each.
         progress: the position once this is durable.
+        deaf: feeds that don't hear all of their tables' changes from this group on, and why.
     """
 
     dirty: Mapping[tuple[str, str], Dirty]
@@ -68,3 +69,4 @@ class Group:
     transactions: Mapping[int, int]
     xids: list[int]
     progress: Progress
+    deaf: Mapping[str, str] = field(default_factory=dict)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane, Profile, qualified
 from cdc.wire.messages import Relation
 
@@ -33,20 +32,33 @@ class Route:
     columns: tuple[str, ...]
     targets: tuple[Target, ...]
 
-    def positions_in(self, relation: Relation) -> tuple[int, ...]:
-        """Find the route's columns in what the stream publishes.
+    def within(self, relation: Relation) -> tuple[Route, Mapping[str, str]]:
+        """Fit the route to what the stream publishes of its table.
 
-        Raises:
-            ProfileError: if one isn't there.
+        Returns:
+            The route with the columns that are there, and for each feed that needs more why it is deaf: its key column
+            isn't published, or isn't part of the replica identity, so that deletes don't carry it.
         """
+        published = {column.name for column in relation.columns}
+        in_identity = published if relation.replica_identity == "f" else {c.name for c in relation.columns if c.is_key}
+        deaf: dict[str, str] = {}
+        for target in self.targets:
+            column = self.columns[target.position]
+            if column not in published:
+                deaf[target.feed] = f"{self.table} is published without {column}"
+            elif column not in in_identity:
+                deaf.setdefault(target.feed, f"the replica identity of {self.table} lacks {column}")
+        columns = tuple(column for column in self.columns if column in published)
+        targets = tuple(
+            replace(target, position=columns.index(self.columns[target.position]))
+            for target in self.targets
+            if self.columns[target.position] in published
+        )
+        return replace(self, columns=columns, targets=targets), deaf
+
+    def positions_in(self, relation: Relation) -> tuple[int, ...]:
+        """Give where the route's columns stand in what the stream publishes; they are all there."""
         published = {column.name: position for position, column in enumerate(relation.columns)}
-        missing = [column for column in self.columns if column not in published]
-        if missing:
-            feeds = ", ".join(sorted({target.feed for target in self.targets}))
-            raise ProfileError(
-                f"table {self.table} is published without column {missing[0]}, which feed {feeds} needs for its key",
-                fix="run `cdc setup` to bring the publication in line with feeds.toml",
-            )
         return tuple(published[column] for column in self.columns)
 
 

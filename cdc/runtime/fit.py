@@ -70,7 +70,11 @@ async def fit_views(conn: AsyncConnection[Any], profile: Profile, sinks: Mapping
     """
     misfits: list[tuple[Feed, Misfit]] = []
     for feed in profile.feeds.values():
-        columns = await read_columns(conn, feed)
+        try:
+            columns = await read_columns(conn, feed)
+        except ProfileError as error:  # set-up makes the views; one that is gone since breaks its own feed only
+            log.warning("view_gone", feed=feed.name, error=error.message, hint=error.fix)
+            continue
         misfits += [(feed, misfit) for misfit in await sinks[feed.name].fit(columns)]
     if misfits:
         feed, first = misfits[0]

@@ -27,6 +27,7 @@ _LASTING_PAUSES: Final = [
             Reason.NO_PERMISSION,
             Reason.REQUEST_REFUSED,
             Reason.VIEW_UNREADABLE,
+            Reason.KEY_NOT_CAPTURED,
         )
     ),
 ]

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from psycopg import AsyncConnection
 
 from cdc.connection import connect
-from cdc.errors import PreflightError
+from cdc.errors import PreflightError, ProfileError
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
+from cdc.source.drift import without_missing
 from cdc.source.preflight import Readiness, check_source, refuse_transaction_pooler
 from cdc.source.setup import plan_realtime_setup, plan_setup
 from cdc.source.statements import Statement, run_setup
-from cdc.source.views import rehearse_views
+from cdc.source.views import rehearse_views, views_were_lost
 from cdc.state.database import Migration, migrate, migration_script, pending_migrations
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +50,49 @@ class Plan:
         return "\n".join(f"-- {s.why}\n{s.sql.strip().rstrip(';')};\n" for s in self.statements)
 
 
-async def make_plan(source_dsn: str, state_dsn: str, settings: Settings, profile: Profile) -> Plan:
+async def make_plan(
+    source_dsn: str, state_dsn: str, settings: Settings, profile: Profile, *, tolerant: bool = False
+) -> Plan:
     """Check everything and list what is missing; changes nothing.
+
+    Args:
+        source_dsn: the database with the tables.
+        state_dsn: the database with the cdc tables.
+        settings: names of slot and publication.
+        profile: the feeds.
+        tolerant: where a pipeline has been set up before, a table, key column or view that is gone since breaks its
+            feeds and refuses nothing. A profile that was edited is still held against the database as a whole.
 
     Raises:
         ConfigError: naming the cause and the fix, with exit code 2.
     """
     if state_dsn != source_dsn:
         refuse_transaction_pooler(state_dsn, "CDC_STATE_DSN")  # advisory locks and LISTEN need a session
-    readiness = await check_source(
-        source_dsn,
-        profile,
-        slot=settings.cdc_slot,
-        wanted=settings.cdc_transport,
-        has_realtime=settings.has_realtime,
-    )
-    source = await connect(source_dsn, purpose="setup")
-    try:
-        await rehearse_views(source, profile)
-        if readiness.transport == "realtime":
-            statements = await plan_realtime_setup(source, profile)
-        else:
-            statements = await plan_setup(source, profile, publication=settings.cdc_publication, slot=settings.cdc_slot)
-    finally:
-        await source.close()
     state = await connect(state_dsn, purpose="setup")
     try:
         migrations = await pending_migrations(state)
+        tolerant = tolerant and await _is_set_up(state, settings.cdc_slot)
     finally:
         await state.close()
+    source = await connect(source_dsn, purpose="setup")
+    try:
+        there = await without_missing(source, profile) if tolerant else profile
+        readiness = await check_source(
+            source_dsn,
+            there,
+            slot=settings.cdc_slot,
+            wanted=settings.cdc_transport,
+            has_realtime=settings.has_realtime,
+        )
+        with_views = await _rehearse(source, profile, tolerant=tolerant and readiness.transport != "realtime")
+        if readiness.transport == "realtime":
+            statements = await plan_realtime_setup(source, profile)
+        else:
+            statements = await plan_setup(
+                source, there, publication=settings.cdc_publication, slot=settings.cdc_slot, with_views=with_views
+            )
+    finally:
+        await source.close()
     return Plan(readiness, migrations, statements)
 
 
@@ -89,6 +107,26 @@ def refuse_unasked(plan: Plan) -> None:
             f"the database isn't set up for Realtime: it takes a statement to {plan.statements[0].why}",
             fix="run `cdc setup` (with --print-sql it only shows what it would do)",
         )
+
+
+async def _is_set_up(state: AsyncConnection[Any], slot: str) -> bool:
+    there = await (await state.execute("select to_regclass('cdc.position') is not null")).fetchone()
+    if there is None or not there[0]:
+        return False
+    row = await (await state.execute("select 1 from cdc.position where slot = %s", [slot])).fetchone()
+    return row is not None
+
+
+async def _rehearse(source: AsyncConnection[Any], profile: Profile, *, tolerant: bool) -> bool:
+    """Rehearse the views. Returns False if they can't be made because the database has changed under them."""
+    try:
+        await rehearse_views(source, profile)
+    except ProfileError as error:
+        if not (tolerant and await views_were_lost(source, profile)):
+            raise
+        log.warning("views_not_made", error=error.message, fix=error.fix)
+        return False
+    return True
 
 
 async def apply_plan(source: AsyncConnection[Any], state_dsn: str, plan: Plan) -> None:

@@ -19,7 +19,9 @@ from cdc.routing.feeds import Profile
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.runtime.connections import Connections
 from cdc.source.capture import Capture
+from cdc.state.broken import Broken, mark_broken
 from cdc.waiting import wait_at_most
+from sinks.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -92,8 +94,6 @@ class Sweeper:
             done = True
         except psycopg.Error as error:
             log.warning("sweep_interrupted", error=type(error).__name__, code=error.sqlstate)
-        except ProfileError as error:
-            log.warning("sweep_failed", error=error.message, hint=error.fix)
         finally:
             if thorough and not done:
                 self._capture.sweep_due.set()
@@ -104,7 +104,15 @@ class Sweeper:
         connections = self._connections
         async with connections.source.connection() as source, connections.state.connection() as state:
             last_gap = await begin_sweep(state, self._slot)
-            sweeps = await sweep_all(source, state, self._profile, connections.hash_key, with_parked=thorough)
+            unreadable: dict[str, ProfileError] = {}
+            sweeps = await sweep_all(
+                source, state, self._profile, connections.hash_key, with_parked=thorough, unreadable=unreadable
+            )
+            for feed, error in unreadable.items():
+                log.warning("sweep_failed", feed=feed, error=error.message, hint=error.fix)
+            if thorough and unreadable:  # they are swept once they are mended
+                words = {feed: error.message.partition(": ")[2] for feed, error in unreadable.items()}
+                await mark_broken(state, {f: Broken(Reason.VIEW_UNREADABLE, w) for f, w in words.items()})
             if thorough:
                 await mark_swept(state, self._slot, last_gap)
         self.swept += sum(sweep.marked for sweep in sweeps)

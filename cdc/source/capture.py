@@ -170,7 +170,7 @@ class Capture:
 
 async def _while_held(store: CaptureStore, capture: Coroutine[Any, Any, None]) -> None:
     """Capture for as long as the turn is ours."""
-    running, held = asyncio.ensure_future(capture), asyncio.ensure_future(store.keep_turn())
+    running, held = asyncio.ensure_future(capture), asyncio.ensure_future(store.keep_alive())
     try:
         await asyncio.wait({running, held}, return_when=asyncio.FIRST_COMPLETED)
         await (running if running.done() else held)

@@ -25,8 +25,17 @@ from cdc.source.views import plan_views
 _PUBLISH: Final = sql.SQL("publish = 'insert, update, delete, truncate', publish_via_partition_root = true")
 
 
-async def plan_setup(conn: AsyncConnection[Any], profile: Profile, *, publication: str, slot: str) -> list[Statement]:
+async def plan_setup(
+    conn: AsyncConnection[Any], profile: Profile, *, publication: str, slot: str, with_views: bool = True
+) -> list[Statement]:
     """List what is missing in the source, in the order in which to run it.
+
+    Args:
+        conn: to the source.
+        profile: the feeds.
+        publication: its name.
+        slot: its name.
+        with_views: False leaves the views as they are.
 
     Raises:
         ProfileError: if a watched table has neither a primary key nor another identity to build on.
@@ -36,7 +45,7 @@ async def plan_setup(conn: AsyncConnection[Any], profile: Profile, *, publicatio
         *await _plan_schema(conn),
         *[s for table in tables for s in plan_identity(table)],
         *await _plan_publication(conn, publication, tables),
-        *await _plan_views(conn, profile),
+        *(await _plan_views(conn, profile) if with_views else ()),
         *await _plan_slot(conn, slot),
     ]
 

@@ -21,16 +21,37 @@ async def plan_views(conn: AsyncConnection[Any], profile: Profile) -> str | None
         ProfileError: if there is no views.sql.
     """
     views = [qualified(feed.view) for feed in profile.feeds.values()]
-    mark = f"optio-cdc {profile.name} {views_hash(profile)}"
-    rows = await (
-        await conn.execute("select obj_description(to_regclass(v), 'pg_class') from unnest(%s::text[]) as v", [views])
-    ).fetchall()
-    if all(row[0] == mark for row in rows):
+    mark = _mark(profile)
+    if all(found == mark for found in (await _marks(conn, profile)).values()):
         return None
     names = [sql.Identifier(*view.split(".")) for view in views]
     drops = [sql.SQL("drop view if exists {} cascade;").format(name).as_string(None) for name in reversed(names)]
     comments = [sql.SQL("comment on view {} is {};").format(name, sql.Literal(mark)).as_string(None) for name in names]
     return "\n".join((*drops, _text(profile), *comments))
+
+
+async def views_were_lost(conn: AsyncConnection[Any], profile: Profile) -> bool:
+    """Tell whether views are gone from the database, rather than changed in the profile.
+
+    They are if some are missing and those that are there were made from the profile's present text.
+    """
+    found = await _marks(conn, profile)
+    return None in found.values() and set(found.values()) <= {None, _mark(profile)}
+
+
+def _mark(profile: Profile) -> str:
+    return f"optio-cdc {profile.name} {views_hash(profile)}"
+
+
+async def _marks(conn: AsyncConnection[Any], profile: Profile) -> dict[str, str | None]:
+    """Give the comment of each view; None for one that isn't there, or that somebody else made."""
+    views = [qualified(feed.view) for feed in profile.feeds.values()]
+    rows = await (
+        await conn.execute(
+            "select v, obj_description(to_regclass(v), 'pg_class') from unnest(%s::text[]) as v", [views]
+        )
+    ).fetchall()
+    return dict(rows)
 
 
 async def rehearse_views(conn: AsyncConnection[Any], profile: Profile) -> None:

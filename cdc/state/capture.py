@@ -24,10 +24,11 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
+from cdc.state.broken import Broken, mark_broken
 from cdc.state.outbox import MARK_SEEN_SQL, NOTIFY_SQL, plain_array, text_array
-from cdc.state.turn import BREATH_SECONDS, take_turn
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
+from sinks.reasons import Reason
 
 _COMPRESS_ASIDE: Final = 250_000  # bytes from which compression would hold up the event loop for over a millisecond
 
@@ -84,7 +85,19 @@ set due_at = least(o.due_at, excluded.due_at), generation = excluded.generation,
 """
 
 
+SILENT_SECONDS: Final = 10
+"""Without a word from us for so long, the server ends the session that holds the lock."""
+_WORD_SECONDS: Final = 2.0
+
 Wait = Callable[[AsyncConnection[Any]], Awaitable[bool]]
+
+
+async def take_turn(conn: AsyncConnection[Any], slot: str) -> bool:
+    """Try to take the slot's lock on this connection."""
+    row = await (
+        await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
+    ).fetchone()
+    return bool(row and row[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +157,21 @@ class CaptureStore:
                 await lock_capture(conn, slot)
             elif not await wait(conn):
                 raise SlotInUse(f"another process captures from slot {slot}")
+            silent = f"'{SILENT_SECONDS}s'"
+            await conn.execute(
+                f"set idle_session_timeout = {silent}; set idle_in_transaction_session_timeout = {silent}".encode()
+            )
             unless_locked.pop_all()
         return cls(conn, slot, lane_seconds)
 
-    async def keep_turn(self) -> None:
+    async def keep_alive(self) -> None:
         """Say a word now and then on the connection that holds the lock, so that nobody takes us for stopped.
 
         Raises:
             SourceUnavailable: as soon as the connection, and with it the turn, is lost.
         """
         while True:
-            await asyncio.sleep(BREATH_SECONDS)
+            await asyncio.sleep(_WORD_SECONDS)
             try:
                 await self._conn.execute("select 1")
             except psycopg.Error as error:
@@ -221,10 +238,12 @@ class CaptureStore:
             "truncated": sorted(group.truncated),
         }
         try:
-            if group.truncated:
+            if group.truncated or group.deaf:
                 async with self._conn.transaction():
                     await self._conn.execute(_TRUNCATED, params)
                     await self._execute_record(params)
+                    deaf = {feed: Broken(Reason.KEY_NOT_CAPTURED, words) for feed, words in group.deaf.items()}
+                    await mark_broken(self._conn, deaf)
             else:
                 await self._execute_record(params)
         except psycopg.Error as error:
@@ -251,7 +270,7 @@ class CaptureStore:
             "committed_at": None if progress.commit_time is None else time_of(progress.commit_time),
         }
 
-    def _marked(self, group: Group) -> dict[str, str]:
+    def _marked(self, group: Group) -> dict[str, str | None]:
         """Give MARK_SEEN_SQL its arrays; written column by column, since a group marks thousands of keys."""
         now = datetime.now(UTC)
         due_in = {lane: str(seconds_until_window_ends(now, self._lane_seconds.get(lane, 0.0))) for lane in Lane}
@@ -268,6 +287,7 @@ class CaptureStore:
             "first_lsns": plain_array([texts[mark.first_lsn] for mark in marks]),
             "last_lsns": plain_array([texts[mark.last_lsn] for mark in marks]),
             "forced": plain_array(["f"] * len(marks)),
+            "cause": None,
         }
 
 

@@ -130,6 +130,28 @@ class Truth:
         return list(keys) if possible is None else [key for key in keys if possible(key)]
 
 
+@dataclass(slots=True)
+class View:
+    """A feed's view, looked up when it is first needed and again after it has failed: it may be gone for a while."""
+
+    feed: Feed
+    _truth: Truth | None = None
+
+    async def open(self, conn: AsyncConnection[Any]) -> Truth:
+        """Give the view as it was last found.
+
+        Raises:
+            ProfileError: as `Truth.open`.
+        """
+        if self._truth is None:
+            self._truth = await Truth.open(conn, self.feed)
+        return self._truth
+
+    def forget(self) -> None:
+        """Look it up again next time."""
+        self._truth = None
+
+
 def _column(name: str | None) -> sql.Composable:
     return sql.SQL("null") if name is None else sql.SQL("v.{}::text").format(sql.Identifier(name))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -143,6 +144,8 @@ def what_happens(policy: Policy) -> str:
         case Response.PAUSE:
             scope = "This feed pauses" if policy.scope is Scope.FEED else "All feeds of the CRM pause"
             text = f"{scope} for {pauses}; then one batch tries. Capture goes on and nothing is lost."
+            if math.isinf(policy.first):
+                text = f"{scope} until it is mended. Capture goes on for the others."
     if policy.isolate:
         text += " When a whole call is refused, smaller ones find the record at fault."
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,8 @@ PAGE = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text(encoding="
 def _span(seconds: float) -> str:
     if not seconds:
         return ""
+    if math.isinf(seconds):
+        return "until mended"
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds % size == 0:
             return f"{seconds / size:g} {unit}"

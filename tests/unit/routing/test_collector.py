@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc.errors import DecodeError, ProfileError
+from cdc.errors import DecodeError
 from cdc.lsn import Lsn
 from cdc.routing.collector import Collector
 from cdc.routing.feeds import Lane
@@ -214,6 +214,10 @@ def test_other_messages_say_nothing_about_keys() -> None:
     assert made.progress == Progress(Lsn(110), commit_time=0)
 
 
-def test_a_watched_table_without_its_key_column_ends_capture() -> None:
-    with pytest.raises(ProfileError, match="without column id"):
-        collector(begin(100), Relation(1, "public", "users", "d", (Column(False, "name", 25, -1),)))
+def test_a_watched_table_without_its_key_column_makes_its_feed_deaf_and_is_counted_all_the_same() -> None:
+    nameless = Relation(1, "public", "users", "d", (Column(False, "name", 25, -1),))
+    made = collector(begin(100), nameless, Insert(1, (b"Ada",)), commit(100))
+    group = made.take()
+    assert group.deaf == {"contacts": "public.users is published without id"}
+    assert (group.dirty, group.changes, group.progress.lsn) == ({}, 1, 110)
+    assert made.take().deaf == {}, "said once"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from cdc.errors import ProfileError
 from cdc.routing.feeds import Lane, load_profile, parse_profile
 from cdc.routing.router import Route, Target, build_routes
 from cdc.wire.messages import Column, Relation
@@ -44,11 +44,31 @@ def test_positions_follow_what_is_published_and_not_the_order_in_the_file() -> N
     assert route.positions_in(relation("boss", "id")) == (0, 1)
 
 
-def test_a_key_column_that_is_not_published_is_named_with_the_feeds_that_need_it() -> None:
+def described(identity: Literal["d", "n", "f", "i"], **columns: bool) -> Relation:
+    parts = tuple(Column(is_key, name, 25, -1) for name, is_key in columns.items())
+    return Relation(1, "public", "users", identity, parts)
+
+
+def test_a_key_column_that_is_not_published_makes_only_the_feeds_deaf_that_need_it() -> None:
+    route = routes(one={"users": {"key": "id"}}, two={"users": {"key": ["boss", "id"]}})["public.users"]
+    fitting, deaf = route.within(described("d", name=False, id=True))
+    assert deaf == {"two": "public.users is published without boss"}
+    assert fitting.columns == ("id",)
+    assert fitting.targets == (Target("one", Lane.LIVE, 0), Target("two", Lane.LIVE, 0))
+    assert fitting.positions_in(described("d", name=False, id=True)) == (1,)
+
+
+@pytest.mark.parametrize("identity", ["d", "n", "i"])
+def test_a_key_column_outside_the_identity_makes_a_feed_deaf_to_deletes(identity: Literal["d", "n", "i"]) -> None:
     route = routes(one={"users": {"key": "id"}}, two={"users": {"key": "boss"}})["public.users"]
-    with pytest.raises(ProfileError, match=r"public\.users is published without column boss, which feed one, two") as e:
-        route.positions_in(relation("id"))
-    assert "cdc setup" in str(e.value)
+    fitting, deaf = route.within(described(identity, id=True, boss=False))
+    assert deaf == {"two": "the replica identity of public.users lacks boss"}
+    assert fitting == route, "inserts and updates still ring"
+
+
+def test_identity_full_carries_everything() -> None:
+    route = routes(one={"users": {"key": "boss"}})["public.users"]
+    assert route.within(described("f", id=False, boss=False)) == (route, {})
 
 
 def test_the_shipped_profile_watches_the_owner_of_every_child() -> None:
