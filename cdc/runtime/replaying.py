@@ -20,6 +20,7 @@ from cdc.routing.keys import Retracer, Unwatched
 from cdc.routing.router import build_routes
 from cdc.source.slots import read_current_lsn, read_identity
 from cdc.state import journal, replays
+from cdc.state.doorbell import refuse_without_journal
 from cdc.state.journal import Span
 from cdc.state.replays import NewReplay, Replay, Waiting
 from cdc.waiting import wait_at_most
@@ -72,8 +73,10 @@ async def ask_window(source: AsyncConnection[Any], state: AsyncConnection[Any], 
     """Find the window that a person asks for.
 
     Raises:
-        ConfigError: if the journal doesn't hold all of it, or is another cluster's than the source.
+        ConfigError: if the journal doesn't hold all of it, or is another cluster's than the source, or if there is none
+            because changes are heard through Realtime.
     """
+    await refuse_without_journal(state, slot)
     spans = await journal.spans(state, slot)
     if spans:
         await _check_cluster(source, spans[-1])

@@ -161,6 +161,7 @@ async def test_processes_that_are_killed_hand_over(make_site: MakeSite, database
         await _settled(site, second)
         await second.stop()
         await site.settle()  # --until-idle needs no bell: it sweeps
+        await site.command("replay", "--from-lsn", "0/1", code=2)
         await verify(site, workload.chronicle)
 
 
