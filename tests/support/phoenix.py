@@ -275,7 +275,7 @@ class Phoenix:
         sent: list[Data] = []
         for data in events:
             if chance.random() < faults.drop:
-                self.counts["dropped"] += 1
+                self.counts.update(("dropped", f"dropped {data['table']}"))
             elif chance.random() < faults.hold:
                 self._held.append(data)
                 self.counts["held"] += 1

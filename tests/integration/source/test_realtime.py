@@ -123,7 +123,7 @@ async def test_after_each_fault_what_was_missed_is_found_and_the_bell_rings_agai
 
         house.phoenix.faults.drop = 1.0  # so that nothing but a sweep can find the next one
         missed = boy.write()
-        await until(lambda: house.phoenix.counts["dropped"], what="the change to be dropped")
+        await until(lambda: house.phoenix.counts["dropped people"], what="the change to be dropped")
         house.phoenix.faults.drop = 0.0
         await fault(house.phoenix)
 
