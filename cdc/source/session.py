@@ -68,6 +68,7 @@ class Session:
         self._on_stored = on_stored
         self.durable: Lsn = collector.progress.lsn
         self.is_storing = False
+        self._is_inside = collector.progress.open_lsn is not None
 
     def has_captured(self, lsn: Lsn) -> bool:
         """True when everything that committed before `lsn` is durable in the outbox."""
@@ -87,16 +88,21 @@ class Session:
         await self._store.record(group)
         self.is_storing = False
         self.durable = group.progress.lsn
+        self._is_inside = group.progress.open_lsn is not None
         self._on_stored(group)
 
     async def store_idle_position(self, *, at_once: bool = False) -> None:
         """Let the position follow the WAL while nothing of ours is in it.
 
+        A position inside a transaction doesn't wait for a long step: all of its changes may be stored and its commit
+        yet to come, and a peek that finds the slot where it was would give it again from its beginning.
+
         Args:
             at_once: however small the step.
         """
-        ahead = self.collector.progress.lsn - self.durable
-        if ahead >= IDLE_ADVANCE_BYTES or (at_once and ahead > 0):
-            progress = self.collector.progress
+        progress = self.collector.progress
+        ahead = progress.lsn - self.durable
+        if ahead >= IDLE_ADVANCE_BYTES or ((at_once or self._is_inside) and ahead > 0):
             await self._store.advance(progress)
             self.durable = progress.lsn
+            self._is_inside = progress.open_lsn is not None

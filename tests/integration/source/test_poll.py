@@ -32,6 +32,22 @@ async def test_captured_changes_that_were_never_acknowledged_do_not_hold_up_the_
     assert source.entries() == []
 
 
+async def test_a_transaction_that_is_stored_but_for_its_commit_does_not_come_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one of these transactions only the commit is left when all of its rows are stored."""
+    monkeypatch.setattr("cdc.source.poll._ROWS_A_FETCH", 4)
+    async with source.capturing("poll", group_changes=1) as capture:
+        for number in range(1, 6):
+            groups = capture.stats.groups
+            rows = "insert into items select %s + n from generate_series(1, %s) n"
+            source.database.execute(rows, [10 * number, number])
+            await until(lambda: capture.stats.groups > groups, 30, what="the rows to be stored")  # noqa: B023
+            await source.drained(f"marker {number}")  # comes with another peek
+    stored = [int(values[1] or 0) for _, table, values in source.entries() if table == "items"]
+    assert stored == [10 * number + n for number in range(1, 6) for n in range(1, number + 1)]
+
+
 @pytest.mark.parametrize("how", ["advanced", "made anew"])
 async def test_a_slot_that_somebody_moves_between_two_peeks_is_a_gap_on_record(source: Source, how: str) -> None:
     async with source.capturing("poll", poll_seconds=0.3) as capture:
