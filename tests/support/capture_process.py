@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -14,12 +16,14 @@ from tests.support.postgres import Database
 
 
 async def main(dsn: str, folder: str, name: str, transport: str, group_changes: str) -> None:
-    """Capture until SIGTERM."""
+    """Capture until SIGTERM, then say how much memory it took at most."""
     source = Source(Database(name, dsn), load_profile(folder), name)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     config = source.config("stream" if transport == "stream" else "poll", group_changes=int(group_changes))
     await Capture(config).run(stop)
+    unit = 1024 if sys.platform == "linux" else 1024 * 1024  # of ru_maxrss
+    print(json.dumps({"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}), flush=True)
 
 
 def command(source: Source, folder: Path, transport: str, group_changes: int) -> list[str]:
