@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test unit chaos lint format types imports check bench docs clean
+.PHONY: help install run test unit chaos soak lint format types imports check bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,11 @@ test: install ## every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 chaos: install ## every fault of docs/reliability.md, the long ones too; SEED=n plays one again
-	$(BIN)/python -m pytest tests/chaos -m 'chaos or long' -n $(PYTEST_WORKERS) --dist loadfile $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m pytest tests/chaos tests/stateful -m 'chaos or long' -n $(PYTEST_WORKERS) --dist loadfile $(if $(SEED),--seed $(SEED))
+
+MINUTES ?= 30
+soak: install ## everything at once for MINUTES=30; says what it took, fails if anything is lost or doubled; SEED=n
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 unit: install ## the tests that need no process and no database
 	$(BIN)/python -m pytest tests/unit tests/property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,8 +27,8 @@ class SimulatorAccess:
 
 
 @asynccontextmanager
-async def simulator_process(*, port: int = 0) -> AsyncIterator[SimulatorAccess]:
-    """Run a simulator for the length of the block.
+async def simulator_process(*, port: int = 0, options: Sequence[str] = ()) -> AsyncIterator[SimulatorAccess]:
+    """Run a simulator for the length of the block; `options` are further ones of its command line.
 
     It stands in a session of its own, so that Ctrl-C reaches us and not it, and ends by itself when we die: it
     watches its standard input, which is a pipe that we hold.
@@ -37,7 +37,7 @@ async def simulator_process(*, port: int = 0) -> AsyncIterator[SimulatorAccess]:
         CdcError: if it doesn't come up.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sinks.simulator", "--port", str(port), "--json", "--until-eof",
+        sys.executable, "-m", "sinks.simulator", "--port", str(port), "--json", "--until-eof", *options,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:

@@ -35,9 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="announce as one line of JSON")
     parser.add_argument("--bare", action="store_true", help="standard fields only")
     parser.add_argument("--edition", type=Edition, choices=list(Edition), default=Edition.STANDARD)
+    parser.add_argument("--credits", type=int, default=None, help="credits in 24 hours, in place of the edition's")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input does")
     chosen = parser.parse_args(arguments)
-    config = SimulatorConfig(port=chosen.port, bare=chosen.bare, edition=chosen.edition)
+    config = SimulatorConfig(port=chosen.port, bare=chosen.bare, edition=chosen.edition, credits=chosen.credits)
     run_simulator(config, announce=announce_json if chosen.json else announce_text, until_eof=chosen.until_eof)
 
 

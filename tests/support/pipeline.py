@@ -53,8 +53,12 @@ class Crm:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Self]:
-        async with simulator_process() as access, httpx.AsyncClient(base_url=access.url, timeout=30) as http:
+    async def open(cls, *options: str) -> AsyncIterator[Self]:
+        """Start one; the options are those of its command line."""
+        async with (
+            simulator_process(options=options) as access,
+            httpx.AsyncClient(base_url=access.url, timeout=30) as http,
+        ):
             yield cls(access, http)
 
     async def records(self, module: str) -> list[dict[str, Any]]:

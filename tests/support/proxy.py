@@ -27,15 +27,27 @@ class Proxy:
     strip: frozenset[str]
     dsn: str = ""
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _clients: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def cut(self) -> None:
+        """Break all connections off."""
+        for client in self._clients:
+            client.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until either side goes."""
-        up_reader, up_writer = await self._connect()
+        try:
+            up_reader, up_writer = await self._connect()
+        except OSError:  # the server is down
+            writer.close()
+            return
+        self._clients.add(writer)
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 up_writer.write(await self._startup(reader, writer))
                 await self._forward((reader, up_writer), (up_reader, writer))
         finally:
+            self._clients.discard(writer)
             for end in (writer, up_writer):
                 end.close()
                 with suppress(ConnectionError):
