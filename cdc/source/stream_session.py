@@ -81,7 +81,9 @@ class StreamSession(Session):
             if not await stream.readable(_QUIET_SECONDS):
                 self._enough.set()
         else:
-            await stream.readable(_CONFIRM_SECONDS if stream.flushed < self.durable else STATUS_SECONDS)
+            # What is being stored is durable in a moment, and nothing would end a longer wait then.
+            due = stream.flushed < self.durable or self.is_storing
+            await stream.readable(_CONFIRM_SECONDS if due else STATUS_SECONDS)
 
     async def _wait_for_room(self, stream: ReplicationStream) -> None:
         """Stop reading until the group that is being stored is durable; the server waits for us meanwhile."""
