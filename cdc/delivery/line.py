@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -78,14 +79,20 @@ class Line:
         """Let the sink check the view's columns, once.
 
         Raises:
-            SinkError: REQUEST_REFUSED with the columns that don't fit; or whatever the sink raises. A column that the
-                sink doesn't know would be dropped in silence and count as delivered, so nothing is sent then.
+            SinkError: REQUEST_REFUSED with the columns that don't fit; UNAVAILABLE if it takes longer than a call may,
+                since the lease runs meanwhile; or whatever the sink raises. A column that the sink doesn't know would
+                be dropped in silence and count as delivered, so nothing is sent then.
         """
         if self.fitted:
             return
         async with self.source.connection() as source:
             truth = await open_view(source, self.view)
-        misfits = await self.sink.fit(truth.columns)
+        try:
+            async with asyncio.timeout(self.options.call_seconds):
+                misfits = await self.sink.fit(truth.columns)
+        except TimeoutError:
+            seconds = self.options.call_seconds
+            raise SinkError(Reason.UNAVAILABLE, f"the fields could not be read in {seconds:g} s") from None
         if misfits:
             words = "; ".join(f"{m.column}: {m.reason.name} {m.detail}".strip() for m in misfits)
             raise SinkError(Reason.REQUEST_REFUSED, words)
