@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -21,7 +22,7 @@ _TRANSACTION_PORT: Final = "6543"
 _REFUSAL: Final = re.compile(r"FATAL:\s+(.+)")
 
 # A dead line must be noticed: the kernel's own default is two hours.
-_KEEPALIVES: Final[dict[str, Any]] = {
+KEEPALIVES: Final[dict[str, Any]] = {
     "keepalives": 1,
     "keepalives_idle": 20,
     "keepalives_interval": 10,
@@ -87,7 +88,7 @@ async def connect(dsn: str, *, purpose: str, replication: bool = False) -> Async
         PreflightError: when another try can't help (password, database, TLS).
         SourceUnavailable: when it may.
     """
-    extra: dict[str, Any] = {"application_name": f"cdc {purpose}", "connect_timeout": CONNECT_SECONDS, **_KEEPALIVES}
+    extra: dict[str, Any] = {"application_name": f"cdc {purpose}", "connect_timeout": CONNECT_SECONDS, **KEEPALIVES}
     if replication:
         extra["replication"] = "database"
     parse_dsn(dsn)
@@ -96,11 +97,22 @@ async def connect(dsn: str, *, purpose: str, replication: bool = False) -> Async
         async with AsyncExitStack() as unless_configured:
             unless_configured.push_async_callback(conn.close)
             if not replication:
-                await configure(conn)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await configure(conn)
             unless_configured.pop_all()
     except psycopg.Error as error:
         raise translate(error, dsn) from None
+    except TimeoutError:  # a pooler lets in more than it has sessions for, and the first query waits
+        raise SourceUnavailable(
+            f"{_where(dsn)} let us in and gave no session within {CONNECT_SECONDS} s",
+            fix="a pooler's pool may be full: raise its pool size, or close what is connected",
+        ) from None
     return conn
+
+
+def _where(dsn: str) -> str:
+    parts = parse_dsn(dsn)
+    return f"{parts.get('host') or 'the server'}:{parts.get('port') or 5432}"
 
 
 async def configure(conn: AsyncConnection[Any]) -> None:
@@ -134,11 +146,11 @@ def translate(error: psycopg.Error, dsn: str) -> CdcError:
     """Turn a driver's connection error into ours, without the DSN's secrets."""
     parts = {"user": "the role", "host": "the server", "dbname": "", **{k: v for k, v in parse_dsn(dsn).items() if v}}
     text = str(error)
-    lasting = _LASTING.get(error.sqlstate or "") or _lasting_by_text(text)
+    lasting = _tls_problem(text) or _LASTING.get(error.sqlstate or "") or _lasting_by_text(text)
     if lasting is not None:
         problem, fix = lasting
         return PreflightError(problem.format(**parts), fix=fix)
-    where = f"{parts['host']}:{parts.get('port') or 5432}"
+    where = _where(dsn)
     if "Network is unreachable" in text or "Cannot assign requested address" in text:
         return SourceUnavailable(
             f"{where} can't be reached from here: no route to its address",
@@ -146,7 +158,9 @@ def translate(error: psycopg.Error, dsn: str) -> CdcError:
         )
     refusal = _REFUSAL.search(text)
     if refusal is not None:  # a server's own words: full, starting up, not enough rights for replication
-        return SourceUnavailable(f"{where} refused the connection: {refusal[1]}", fix="see the server's words")
+        may_not_stream = "walsender" in text.lower().replace(" ", "")
+        fix = f'ALTER ROLE "{parts["user"]}" REPLICATION;' if may_not_stream else "see the server's words"
+        return SourceUnavailable(f"{where} refused the connection: {refusal[1]}", fix=fix)
     why = next((words for words in _WHY_UNREACHABLE if words in text), type(error).__name__)
     return SourceUnavailable(f"{where} can't be reached: {why}", fix="check host, port, network and firewall")
 
@@ -184,9 +198,73 @@ def _lasting_by_text(text: str) -> tuple[str, str] | None:
         return _LASTING["3D000"]
     if 'role "' in text and ("does not exist" in text or "not permitted" in text):
         return _LASTING["28000"]
-    if "root certificate" in text or "certificate verify failed" in text:
-        return ("the TLS certificate of {host} can't be verified", "set sslrootcert to the project's CA certificate")
     return None
+
+
+_CA: Final = "the project's CA certificate (Supabase: Database settings, SSL configuration)"
+_TLS: Final[tuple[tuple[str, tuple[str, str]], ...]] = (
+    # libpq's words: (what is wrong, what to do)
+    (
+        "root certificate file",
+        (
+            "the certificate of {host} can't be verified: the file of sslrootcert is missing, or no certificate",
+            f"download {_CA} and give its path: sslmode=verify-full&sslrootcert=/path/to/ca.crt",
+        ),
+    ),
+    (
+        "does not match host name",
+        (
+            "the TLS certificate that answers at {host} is for another name",
+            "connect by the name that the certificate has; a pooler's name may differ from the direct host's",
+        ),
+    ),
+    (
+        "certificate verify failed",
+        (
+            "the TLS certificate of {host} can't be verified: another CA than that in sslrootcert, or expired",
+            f"set sslrootcert to {_CA}",
+        ),
+    ),
+    (
+        "server does not support SSL",
+        (
+            "{host} offers no TLS, and sslmode asks for it",
+            "check host and port; only on this machine or a private network is sslmode=disable all right",
+        ),
+    ),
+    (
+        "no encryption",
+        (
+            "{host} takes {user} only with TLS",
+            f"add sslmode=verify-full&sslrootcert=/path/to/ca.crt to the address, with {_CA}",
+        ),
+    ),
+)
+
+
+def _tls_problem(text: str) -> tuple[str, str] | None:
+    return next((problem for words, problem in _TLS if words in text), None)
+
+
+_VERIFIED: Final = "verify-full"
+
+
+def unverified(dsn: str) -> str | None:
+    """Say what a connection over a network lacks; None if it is verified, or stays on this machine.
+
+    Libpq's default, `prefer`, takes a connection without TLS if that is all that it is offered. Source: PostgreSQL
+    documentation, "SSL Support", Protection Provided in Different Modes.
+    """
+    parts = parse_dsn(dsn)
+    hosts = str(parts.get("hostaddr") or parts.get("host") or "")
+    if all(host.startswith("/") or host in _THIS_MACHINE for host in hosts.split(",")):
+        return None
+    defaults = {option.keyword.decode(): option.val for option in psycopg.pq.Conninfo.get_defaults()}
+    mode = str(parts.get("sslmode") or (defaults.get("sslmode") or b"prefer").decode())
+    return None if mode == _VERIFIED else f"sslmode={mode} doesn't check who answers; use sslmode={_VERIFIED}"
+
+
+_THIS_MACHINE: Final = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 WAITABLE: Final = (psycopg.OperationalError, errors.ReadOnlySqlTransaction, errors.IdleInTransactionSessionTimeout)

@@ -28,7 +28,8 @@ from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.status import read_status
 from cdc.settings import Settings
-from cdc.source.preflight import TransportName, refuse_transaction_pooler
+from cdc.source.poolers import check_sessions
+from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
 from cdc.web.server import receiving
 
@@ -58,15 +59,16 @@ def run(
 def worker() -> None:
     """Deliver only: any number of these, on any number of machines, over the same outbox."""
     settings, profile = begin()
-    refuse_transaction_pooler(configured_source(settings))
-    if settings.cdc_state_dsn is not None:
-        refuse_transaction_pooler(settings.cdc_state_dsn.get_secret_value(), "CDC_STATE_DSN")
+    configured_source(settings)
     if not settings.has_crm:
         raise ConfigError("a worker needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN")
     run_until_signalled(lambda stop: _work(settings, profile, stop))
 
 
 async def _work(settings: Settings, profile: Profile, stop: asyncio.Event) -> int:
+    await check_sessions(configured_source(settings))
+    if settings.cdc_state_dsn is not None:
+        await check_sessions(settings.cdc_state_dsn.get_secret_value(), "CDC_STATE_DSN")
     async with prepare(settings, profile) as environment, open_connections(environment) as connections:
         async with connections.state.connection() as conn:
             if await pending_migrations(conn):

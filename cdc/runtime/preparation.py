@@ -14,7 +14,8 @@ from cdc.errors import PreflightError, ProfileError
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
 from cdc.source.drift import without_missing
-from cdc.source.preflight import Readiness, check_source, refuse_transaction_pooler
+from cdc.source.poolers import check_sessions, refuse_transaction_pooler
+from cdc.source.preflight import Readiness, check_source
 from cdc.source.setup import plan_realtime_setup, plan_setup
 from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views, views_were_lost
@@ -66,8 +67,9 @@ async def make_plan(
     Raises:
         ConfigError: naming the cause and the fix, with exit code 2.
     """
+    refuse_transaction_pooler(source_dsn)  # before anybody is called
     if state_dsn != source_dsn:
-        refuse_transaction_pooler(state_dsn, "CDC_STATE_DSN")  # advisory locks and LISTEN need a session
+        await check_sessions(state_dsn, "CDC_STATE_DSN")  # advisory locks and LISTEN need a session
     state = await connect(state_dsn, purpose="setup")
     try:
         migrations = await pending_migrations(state)

@@ -10,16 +10,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import structlog
 from psycopg import AsyncConnection, errors
 
 from cdc.connection import Route as DsnRoute
-from cdc.connection import connect, route_of
+from cdc.connection import connect, route_of, unverified
 from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
 from cdc.routing.feeds import Profile
 from cdc.routing.router import Route, build_routes
+from cdc.source.poolers import check_sessions
 from cdc.source.realtime_setup import check_realtime
 from cdc.source.slots import read_slot
 from cdc.source.views import plan_views
+
+log = structlog.get_logger()
 
 MINIMUM_VERSION: Final = 150000  # column lists in publications
 
@@ -73,7 +77,10 @@ async def check_source(
         ProfileError: if the profile names a table or column that isn't there.
         SourceUnavailable: if the server can't be reached now.
     """
-    refuse_transaction_pooler(dsn)
+    advice = unverified(dsn)
+    if advice is not None:
+        log.warning("source_not_verified", advice=advice)
+    await check_sessions(dsn)
     conn = await connect(dsn, purpose="preflight")
     try:
         row = await (
@@ -115,25 +122,6 @@ async def _why_no_slot(s: _Subject, wanted: str, *, has_realtime: bool) -> str |
             raise
         return f"no slot can be had ({error.message}); Realtime rings, and sweeps find what it drops"
     return None
-
-
-def refuse_transaction_pooler(dsn: str, setting: str = "DATABASE_URL") -> None:
-    """Refuse an address that gives each statement another session.
-
-    Args:
-        dsn: where it leads to is looked at.
-        setting: where it was set.
-
-    Raises:
-        PreflightError: for port 6543 of a Supabase host.
-    """
-    if route_of(dsn) is DsnRoute.TRANSACTION_POOLER:
-        raise PreflightError(
-            f"{setting} leads to the pooler in transaction mode (port 6543), which carries neither replication nor "
-            "sessions",
-            fix="use the direct host (db.<ref>.supabase.co:5432), or the session pooler "
-            "(<region>.pooler.supabase.com:5432) with CDC_TRANSPORT=poll",
-        )
 
 
 async def _choose_transport(dsn: str, wanted: str) -> tuple[TransportName, str]:

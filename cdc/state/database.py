@@ -12,7 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool
 
-from cdc.connection import configure, connect, translate
+from cdc.connection import KEEPALIVES, configure, connect, translate
 from cdc.errors import StateError
 from cdc.resources import sql_dir
 
@@ -141,7 +141,7 @@ async def open_pool(dsn: str, *, purpose: str, size: int = 4) -> AsyncIterator[P
         timeout=_WAIT_SECONDS,
         configure=_configure_pooled,
         check=AsyncConnectionPool.check_connection,
-        kwargs={"autocommit": True, "application_name": f"cdc {purpose}"},
+        kwargs={"autocommit": True, "application_name": f"cdc {purpose}", **KEEPALIVES},
         name=purpose,
     )
     try:

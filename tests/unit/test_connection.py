@@ -8,7 +8,7 @@ from psycopg import errors
 
 from cdc.connection import Route, is_transient, parse_dsn, route_of, translate
 from cdc.errors import ConfigError, PreflightError, SourceUnavailable
-from cdc.source.preflight import refuse_transaction_pooler
+from cdc.source.poolers import refuse_transaction_pooler
 
 DSN = "postgresql://app:s3cr3t@db.example.org:5433/shop"
 
@@ -57,7 +57,10 @@ def test_the_transaction_pooler_is_refused_with_both_ways_out(host: str) -> None
         ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', "app may not log in at db.example.org"),
         ('FATAL:  role "app" is not permitted to log in', "app may not log in at db.example.org"),
         ('FATAL:  database "shop" does not exist', "there is no database shop at db.example.org"),
-        ("SSL error: certificate verify failed", "the TLS certificate of db.example.org can't be verified"),
+        (
+            "SSL error: certificate verify failed",
+            "the TLS certificate of db.example.org can't be verified: another CA than that in sslrootcert, or expired",
+        ),
     ],
 )
 def test_what_another_try_cannot_mend_is_said_so(text: str, cause: str) -> None:
