@@ -15,10 +15,10 @@ from typing import Any, Final
 import psycopg
 import structlog
 from psycopg import errors
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from cdc.connection import connect, is_transient
-from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable
+from cdc.errors import CdcError, PreflightError, SlotInUse, SlotLost, SourceError, SourceUnavailable
 from cdc.lsn import ZERO, Lsn
 from cdc.routing.collector import Collector
 from cdc.routing.groups import Group
@@ -73,6 +73,7 @@ class Capture:
         self.stats = CaptureStats()
         self.sweep_due = asyncio.Event()
         self._groups_before = 0
+        self._has_begun = False
         self._current: StreamSession | PollSession | None = None
 
     def has_captured(self, lsn: Lsn) -> bool:
@@ -86,7 +87,7 @@ class Capture:
             CdcError: for what another try can't mend: bytes that don't decode, a refused group.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(SourceUnavailable),
+            retry=retry_if_exception(self._may_pass),
             wait=self._pause,
             before_sleep=self._note,
             sleep=lambda seconds: wait_at_most(stop, seconds),
@@ -94,6 +95,10 @@ class Capture:
         )
         await retrying(self._session, stop)
         self.stats.state = "stopped"
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Tell what is worth another try: a refusal too, once it has worked. Passwords and rights come and go."""
+        return isinstance(error, SourceUnavailable) or (self._has_begun and isinstance(error, PreflightError))
 
     def _pause(self, state: RetryCallState) -> float:
         if isinstance(_cause(state), SlotInUse):
@@ -150,6 +155,7 @@ class Capture:
             self.stats.durable_lsn = start.lsn
             log.info("capture_started", slot=config.slot, lsn=str(start.lsn), transport=config.transport)
             self.stats.state = "capturing"
+            self._has_begun = True
             collector = Collector(config.routes, start)
             session = StreamSession if config.transport == "stream" else PollSession
             self._current = session(config, source, store, collector, self._stored)

@@ -161,6 +161,11 @@ def _translate(error: psycopg.Error, slot: str) -> CdcError:
             return SlotLost(f"{error.diag.message_primary}", fix="start `cdc run`: it makes a new slot and sweeps")
         case errors.ObjectNotInPrerequisiteState():
             return SlotLost(f"slot {slot} was invalidated", fix="start `cdc run`: it makes a new one and sweeps")
+        case errors.InsufficientPrivilege():  # rights come and go; it is tried again
+            return SourceUnavailable(
+                f"the role may not read slot {slot} any more: {error.diag.message_primary}",
+                fix="ALTER ROLE ... REPLICATION; for the role of DATABASE_URL",
+            )
     if is_transient(error):
         return SourceUnavailable("the connection that reads the slot was lost")
     return SourceError(f"slot {slot} can't be read: {error.diag.message_primary or type(error).__name__}")
