@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -35,6 +36,25 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.getoption("markexpr") == "not long":
         header.append("tests marked long: not in this run; `make chaos` has them")
     return header
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with a failure how to play it again."""
+    report = yield
+    seed = getattr(item, "funcargs", {}).get("seed")
+    if report.failed and seed is not None:
+        report.sections.append(("seed", f"{seed}: run this test again with --seed {seed}"))
+    return report
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What all chance in a test comes from: `--seed`, else a number of the test's own that is always the same."""
+    given = request.config.getoption("seed")
+    return zlib.crc32(request.node.nodeid.encode()) % 100_000 if given is None else int(given)
 
 
 @pytest.fixture(scope="session")

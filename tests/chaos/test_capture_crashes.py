@@ -29,9 +29,8 @@ async def source(database: Database, tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def random(request: pytest.FixtureRequest) -> Random:
-    """Chance from a seed that the run's own seed gives; pytest-randomly prints it."""
-    return Random(request.config.getoption("randomly_seed"))
+def random(seed: int) -> Random:
+    return Random(seed)
 
 
 @asynccontextmanager

@@ -37,9 +37,9 @@ async def halt(server: EmbeddedPostgres, *, immediate: bool = False) -> float:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_restarts_under_a_writer_lose_nothing(tmp_path: Path, transport: TransportName) -> None:
+async def test_restarts_under_a_writer_lose_nothing(tmp_path: Path, transport: TransportName, seed: int) -> None:
     async with own_server(tmp_path) as (server, source):
-        writer, stop = Writer(source, "1", Random(3)), asyncio.Event()
+        writer, stop = Writer(source, "1", Random(seed)), asyncio.Event()
         async with source.capturing(transport, group_changes=20) as capture:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(writer.run(stop))

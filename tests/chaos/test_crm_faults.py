@@ -32,7 +32,7 @@ _FAULTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("transport", "seed"), [("stream", 21), ("poll", 22)])
+@pytest.mark.parametrize("transport", ["stream", "poll"])
 async def test_random_faults_leave_no_trace(make_site: MakeSite, transport: str, seed: int) -> None:
     site = await make_site(transport)
     workload = Workload(site.database, seed)
@@ -50,9 +50,9 @@ async def test_random_faults_leave_no_trace(make_site: MakeSite, transport: str,
     await verify(site, workload.chronicle)
 
 
-async def test_a_crm_that_is_away_costs_the_slot_nothing(make_site: MakeSite) -> None:
+async def test_a_crm_that_is_away_costs_the_slot_nothing(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=31)
+    workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("delivery_started")
     await site.crm.break_with({"action": "lose"})
@@ -68,9 +68,9 @@ async def test_a_crm_that_is_away_costs_the_slot_nothing(make_site: MakeSite) ->
     await verify(site, workload.chronicle)
 
 
-async def test_a_crm_that_was_away_at_the_start_is_waited_for(make_site: MakeSite) -> None:
+async def test_a_crm_that_was_away_at_the_start_is_waited_for(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=32)
+    workload = Workload(site.database, seed)
     await site.crm.break_with({"action": "html_502"})
     running = await site.start("run")
     await running.until_said("crm_unavailable")
@@ -84,9 +84,9 @@ async def test_a_crm_that_was_away_at_the_start_is_waited_for(make_site: MakeSit
     await verify(site, workload.chronicle)
 
 
-async def test_a_poison_record_parks_alone_and_comes_through_once_it_is_mended(make_site: MakeSite) -> None:
+async def test_a_poison_record_parks_alone_and_comes_through_once_it_is_mended(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=41)
+    workload = Workload(site.database, seed)
     poison = "00000000-0000-4000-8000-000000000001"
     await site.crm.break_with(
         {
@@ -117,9 +117,9 @@ async def test_a_poison_record_parks_alone_and_comes_through_once_it_is_mended(m
     await verify(site, workload.chronicle)
 
 
-async def test_without_credits_everything_waits_and_nothing_is_lost(make_site: MakeSite) -> None:
+async def test_without_credits_everything_waits_and_nothing_is_lost(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=51)
+    workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("delivery_started")
     await site.crm.break_with({"action": "credits_gone", "kind": [*_WRITES, *_READS]})
@@ -142,9 +142,9 @@ async def test_without_credits_everything_waits_and_nothing_is_lost(make_site: M
     await verify(site, workload.chronicle)
 
 
-async def test_the_reserve_of_credits_is_left_alone(make_site: MakeSite) -> None:
+async def test_the_reserve_of_credits_is_left_alone(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=52)
+    workload = Workload(site.database, seed)
     site.database.execute("insert into cdc.credit_usage values (date_trunc('hour', now()), 'upsert', 1, 1000000)")
     running = await site.start("run")
     await running.until_said("lanes_within_budget", lanes=[])

@@ -36,7 +36,10 @@ def _in_flight(site: Site) -> int:
     return int(number)
 
 
-@pytest.mark.parametrize(("transport", "kills", "seed"), [("stream", 25, 11), ("poll", 12, 12)])
+@pytest.mark.parametrize(
+    ("transport", "kills"),
+    [("stream", 25), ("poll", 12), pytest.param("stream", 200, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
+)
 async def test_a_pipeline_that_is_killed_again_and_again(
     make_site: MakeSite, transport: str, kills: int, seed: int
 ) -> None:
@@ -57,8 +60,7 @@ async def test_a_pipeline_that_is_killed_again_and_again(
     await verify(site, workload.chronicle)
 
 
-async def test_workers_that_are_killed_beside_each_other(make_site: MakeSite) -> None:
-    seed = 13
+async def test_workers_that_are_killed_beside_each_other(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
     workload = Workload(site.database, seed)
     chance = random.Random(workload.seed)  # a repeatable chance, no secret

@@ -46,9 +46,11 @@ async def _finish(site: Site, workload: Workload) -> None:
 
 
 @pytest.mark.parametrize("transport", ["stream", "poll"])
-async def test_a_stop_waits_for_the_answer_and_leaves_nothing_claimed(make_site: MakeSite, transport: str) -> None:
+async def test_a_stop_waits_for_the_answer_and_leaves_nothing_claimed(
+    make_site: MakeSite, transport: str, seed: int
+) -> None:
     site = await make_site(transport)
-    workload = Workload(site.database, seed=71)
+    workload = Workload(site.database, seed)
     await site.crm.break_with(_SLOW)
     running = await _in_the_middle(site, workload)
 
@@ -60,9 +62,9 @@ async def test_a_stop_waits_for_the_answer_and_leaves_nothing_claimed(make_site:
     await _finish(site, workload)
 
 
-async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite) -> None:
+async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite, seed: int) -> None:
     site = await make_site(CDC_DRAIN_SECONDS="0.5", CDC_LEASE_SECONDS="60")
-    workload = Workload(site.database, seed=72)
+    workload = Workload(site.database, seed)
     await site.crm.break_with(_HANGING)
     running = await _in_the_middle(site, workload)
 
@@ -74,9 +76,9 @@ async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite) -> None:
     await _finish(site, workload)
 
 
-async def test_a_second_signal_cuts_it_off(make_site: MakeSite) -> None:
+async def test_a_second_signal_cuts_it_off(make_site: MakeSite, seed: int) -> None:
     site = await make_site(CDC_DRAIN_SECONDS="60", CDC_LEASE_SECONDS="15")
-    workload = Workload(site.database, seed=73)
+    workload = Workload(site.database, seed)
     await site.crm.break_with(_HANGING)
     running = await _in_the_middle(site, workload)
 
@@ -90,9 +92,9 @@ async def test_a_second_signal_cuts_it_off(make_site: MakeSite) -> None:
     await _finish(site, workload)
 
 
-async def test_a_worker_stops_as_well(make_site: MakeSite) -> None:
+async def test_a_worker_stops_as_well(make_site: MakeSite, seed: int) -> None:
     site = await make_site(CDC_LEASE_SECONDS="60")
-    workload = Workload(site.database, seed=74)
+    workload = Workload(site.database, seed)
     first = await site.start("run")
     await first.until_said("swept")
     await first.stop()

@@ -22,9 +22,9 @@ async def _says_why(site: Site) -> None:
     assert status["lag_bytes"] < 1_000_000
 
 
-async def test_a_token_that_is_no_good_at_the_start(make_site: MakeSite) -> None:
+async def test_a_token_that_is_no_good_at_the_start(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=61)
+    workload = Workload(site.database, seed)
     await site.crm.break_with(_REVOKED)
     running = await site.start("run")
     await running.until_said("crm_unavailable", reason="TOKEN_INVALID")
@@ -40,9 +40,9 @@ async def test_a_token_that_is_no_good_at_the_start(make_site: MakeSite) -> None
     await verify(site, workload.chronicle)
 
 
-async def test_a_token_that_is_revoked_under_way_and_replaced(make_site: MakeSite) -> None:
+async def test_a_token_that_is_revoked_under_way_and_replaced(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=62)
+    workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("delivery_started")
     await site.crm.break_with({"action": "revoke_token", "kind": "upsert", "skip": 2, "times": 1})

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.chaos
 
 
 @pytest.mark.parametrize("transport", ["stream", "poll"])
-async def test_a_busy_application_is_followed_to_the_letter(make_site: MakeSite, transport: str) -> None:
+async def test_a_busy_application_is_followed_to_the_letter(make_site: MakeSite, transport: str, seed: int) -> None:
     site = await make_site(transport)
-    workload = Workload(site.database, seed=1)
+    workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("capture_started")
 

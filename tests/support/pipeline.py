@@ -76,6 +76,11 @@ class Crm:
         newest = await self._get("/_sim/calls", {"last": 1})
         return int(newest[0]["number"]) if newest else 0
 
+    async def limits(self) -> dict[str, Any]:
+        """Credits and simultaneous calls, allowed and used."""
+        credits: dict[str, Any] = await self._get("/_sim/credits")
+        return credits
+
     async def faults(self) -> list[dict[str, Any]]:
         """The rules in force, with how often each struck."""
         return await self._get("/_sim/faults")
@@ -130,7 +135,7 @@ class Child:
         """Tell whether it has logged an event with these values."""
         return any(e["event"] == event and values.items() <= e.items() for e in self.events())
 
-    async def until_said(self, event: str, within: float = 30.0, **values: object) -> None:
+    async def until_said(self, event: str, within: float = 90.0, **values: object) -> None:
         """Wait for a log line; a process that ends without it fails at once."""
 
         def seen() -> bool:

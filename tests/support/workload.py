@@ -7,7 +7,6 @@ and the pipeline interleave.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,13 +29,13 @@ class Workload:
 
     Args:
         database: with the tables of profile `core`, and nobody in them.
-        seed: what is done depends on it alone. CDC_TEST_SEED, a number, is added to it: for hunting with other seeds.
+        seed: what is done depends on it alone; the fixture `seed` gives it.
         writers: connections.
         departures: how often somebody may leave the gate, in all.
     """
 
     def __init__(self, database: Database, seed: int, *, writers: int = 3, departures: int = 30) -> None:
-        self.seed = seed + int(os.environ.get("CDC_TEST_SEED", "0"))
+        self.seed = seed
         self.chronicle = Chronicle(seed=self.seed)
         self._database = database
         self._writers = writers
