@@ -1,4 +1,7 @@
-"""Writes the pages under docs/reference/ from the code that they describe: `python -m tests.support.reference`."""
+"""Writes what is made from code: docs/reference/, and the table of docs/reliability.md.
+
+To be run as `python -m tests.support.reference`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from cdc.delivery.policy import HOUR, MINUTE, POLICIES, Policy, Response, Scope
 from cdc.settings import Settings
 from cdc.state.database import shipped_migrations
 from sinks.reasons import Fault, Reason
+from tests.support import faults
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 _NOTE = "<!-- Made from the code by `make docs`; change it there. -->"
@@ -209,3 +213,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     for page, write in PAGES.items():
         (FOLDER / page).write_text(write(), encoding="utf-8")
+    faults.PAGE.write_text(faults.current_page(), encoding="utf-8")
