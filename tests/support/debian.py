@@ -55,8 +55,8 @@ def program(name: str, package: str, libraries: Sequence[str] = ()) -> tuple[Pat
     if None in folders:
         return None
     known = [folder for folder in folders if folder is not None]
-    paths = [path for path in known[0].rglob(name) if os.access(path, os.X_OK) and path.is_file()]
-    shared = sorted({str(library.parent) for folder in known for library in folder.rglob("*.so*")})
+    paths = [path for path in known[0].rglob(name) if path.parent.name in ("bin", "sbin")]
+    shared = sorted({str(library.parent) for folder in known for library in folder.rglob("*.so.*")})
     return (paths[0], {"LD_LIBRARY_PATH": os.pathsep.join(shared)}) if paths else None
 
 

@@ -106,6 +106,12 @@ def pgbouncer(dsn: str, **settings: str | int) -> Iterator[PgBouncer]:
     path, environment = found
     account = server_account()  # it refuses root, as Postgres does
     folder = Path(tempfile.mkdtemp(prefix="cdc-pgb-", dir="/tmp"))
+    if environment:  # unpacked below a home that its account may not enter
+        path = Path(shutil.copy(path, folder))
+        for place in environment["LD_LIBRARY_PATH"].split(os.pathsep):
+            for library in Path(place).glob("*.so.*"):
+                shutil.copy(library, folder)
+        environment = {"LD_LIBRARY_PATH": str(folder)}
     target = {k: v for k, v in conninfo_to_dict(dsn).items() if k in ("host", "port", "password") and v}
     port = _port()
     lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
