@@ -35,9 +35,9 @@ async def _state(site: Site) -> list[object]:
     return [{name: value for name, value in record.items() if name != "Modified_Time"} for record in records]
 
 
-async def test_a_window_that_is_delivered_already(make_site: MakeSite) -> None:
+async def test_a_window_that_is_delivered_already(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=71)
+    workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("capture_started")
     await workload.run(80)
@@ -66,9 +66,9 @@ async def test_a_window_that_is_delivered_already(make_site: MakeSite) -> None:
 
 
 @pytest.mark.long
-async def test_replays_beside_a_busy_application_and_workers(make_site: MakeSite) -> None:
+async def test_replays_beside_a_busy_application_and_workers(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
-    workload = Workload(site.database, seed=72)
+    workload = Workload(site.database, seed)
     chance = random.Random(workload.seed)  # a repeatable chance, no secret
     running = await site.start("run")
     await running.until_said("delivery_started")
