@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cdc.delivery.batch import Batch
+from cdc.delivery.breaker import rewrite
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.prepare import plan_claim
 from cdc.delivery.reading import open_view, read_truth
+from cdc.routing.feeds import Feed
 from cdc.state import bulkitems
 from cdc.state.bulk import Job
 from cdc.state.bulkitems import Item
@@ -72,7 +74,7 @@ class Packing:
         others: list[Claim] = []
         for claim in claims:
             rows = reading.rows.get(claim.key, [])
-            planned = _belongs(plan_claim(self.line, self.job.begun_at, claim, reading, {}))
+            planned = _belongs(self.line.feed, claim, plan_claim(self.line, self.job.begun_at, claim, reading, {}))
             if planned is not None:
                 whole = replace(planned.operation, fields=dict(rows[0].fields))
                 if self.sink.takes(whole):
@@ -123,11 +125,17 @@ class Packing:
             after = claims[-1].key
 
 
-def _belongs(plan: Plan) -> Planned | None:
-    """Give the one operation of a plan that asks for a record to be there, and for nothing else."""
+def _belongs(feed: Feed, claim: Claim, plan: Plan) -> Planned | None:
+    """Give the one operation of a plan that asks for a record to be there, and for nothing else.
+
+    What the breaker has to judge goes the ordinary way.
+    """
     if plan.refused or plan.missing or plan.defer_to or plan.again or len(plan.planned) != 1:
         return None
-    return None if plan.planned[0].operation.action is Action.WITHDRAW else plan.planned[0]
+    planned = plan.planned[0]
+    action = planned.operation.action
+    is_judged = action is Action.UPDATE and rewrite(feed, claim, planned) is not None
+    return None if action is Action.WITHDRAW or is_judged else planned
 
 
 def _item(claim: Claim, planned: Planned) -> Item:
