@@ -131,12 +131,12 @@ async def _workers_that_are_stopped(make_site: MakeSite, seed: int, seconds: flo
     await verify(site, workload.chronicle)
 
 
-async def test_workers_that_are_stopped_past_their_lease_and_continued(make_site: MakeSite) -> None:
-    await _workers_that_are_stopped(make_site, 43, seconds=9)
+async def test_workers_that_are_stopped_past_their_lease_and_continued(make_site: MakeSite, seed: int) -> None:
+    await _workers_that_are_stopped(make_site, seed, seconds=9)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(50, 54))
-async def test_workers_that_are_stopped_again_and_again(make_site: MakeSite, seed: int) -> None:
-    await _workers_that_are_stopped(make_site, seed, seconds=75)
+@pytest.mark.parametrize("again", range(4))
+async def test_workers_that_are_stopped_again_and_again(make_site: MakeSite, again: int, seed: int) -> None:
+    await _workers_that_are_stopped(make_site, seed + again, seconds=75)

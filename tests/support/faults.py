@@ -28,6 +28,7 @@ class Fault(BaseModel):
         limit: how long a test waits for that, where the time is part of the promise.
         tests: `path::function` of each test that stages it.
         left_out: why nothing stages it.
+        program: what stages it, where that is no test.
         awaited: where tests are that aren't merged yet.
     """
 
@@ -41,10 +42,11 @@ class Fault(BaseModel):
     tests: tuple[str, ...]
     left_out: str = ""
     awaited: str = ""
+    program: str = ""
 
     @model_validator(mode="after")
     def _is_covered_or_excused(self) -> Self:
-        if bool(self.tests or self.awaited) == bool(self.left_out):
+        if bool(self.tests or self.awaited or self.program) == bool(self.left_out):
             raise ValueError(f"fault {self.number}: tests, or a reason why there are none")
         return self
 
@@ -85,6 +87,8 @@ def _tests(fault: Fault) -> Iterator[str]:
     for test in fault.tests:
         path, _, name = test.partition("::")
         yield f"[{name.removeprefix('test_').replace('_', ' ')}](../{path})"
+    if fault.program:
+        yield f"`{fault.program}`"
     if fault.awaited:
         yield f"*awaited: {fault.awaited}*"
     if fault.left_out:
