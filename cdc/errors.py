@@ -51,6 +51,10 @@ class SlotInUse(SourceUnavailable):
     """Another process streams from the slot; this one stands by."""
 
 
+class GapUndecided(SourceUnavailable):
+    """The stream doesn't join up with our position, and a person has yet to decide; this one waits."""
+
+
 class RealtimeLost(SourceUnavailable):
     """The connection to Supabase Realtime is of no use any more; a new one is made, and a sweep is owed.
 
@@ -67,6 +71,10 @@ class RealtimeLost(SourceUnavailable):
 
 class SlotLost(SourceError):
     """The slot is missing, invalidated, or no longer joins up with our position."""
+
+
+class StreamUnreadable(SourceError):
+    """The server can't decode what comes next: it was written while the publication didn't exist."""
 
 
 class DecodeError(SourceError):

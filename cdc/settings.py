@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9_]{1,63}$",
         description="Name of the replication slot, and of the pipeline.",
     )
+    cdc_slot_failover: bool = Field(
+        default=True,
+        description="Make the slot one that standbys keep a copy of, where the server can do that (Postgres 17). It "
+        "costs nothing without such a standby; see docs/slot.md.",
+    )
     cdc_publication: str = Field(
         default="optio_cdc", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Name of the publication."
     )

@@ -8,7 +8,21 @@ import psycopg
 import typer
 from rich.console import Console
 
-from cdc.cli import backfill, config, explain, failures, held, journal, replay, run, setup, simulator, status, sweep
+from cdc.cli import (
+    backfill,
+    config,
+    explain,
+    failures,
+    held,
+    journal,
+    replay,
+    run,
+    setup,
+    simulator,
+    slot,
+    status,
+    sweep,
+)
 from cdc.errors import CdcError
 
 app = typer.Typer(
@@ -28,6 +42,7 @@ app.command("replay")(replay.replay)
 app.command("journal")(journal.journal)
 app.command("explain")(explain.explain)
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(slot.app, name="slot")
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.command("simulator")(simulator.simulator)

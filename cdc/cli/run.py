@@ -31,6 +31,7 @@ from cdc.settings import Settings
 from cdc.source.poolers import check_sessions
 from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
+from cdc.waiting import unless
 from cdc.web.server import receiving
 
 # The demo's lanes: short enough to be watched, unless they are set.
@@ -94,7 +95,9 @@ class _Run:
         ) as environment:
             for line in environment.banner():
                 self._say(line)
-            transport = await self._set_up(environment)
+            transport = await unless(stop, self._set_up(environment))
+            if transport is None:
+                return 0
             async with (
                 open_connections(environment) as connections,
                 receiving(self._settings, self._profile, connections.state),
@@ -118,6 +121,8 @@ class _Run:
         for note in plan.readiness.notes:
             self._say(f"note: {note}")
         refuse_unasked(plan)
+        if plan.stranger:
+            self._say("the database is another cluster than before, so nothing is set up there until a person decides")
         conn = await connect(environment.source_dsn, purpose="setup")
         try:
             await apply_plan(conn, environment.state_dsn, plan)

@@ -38,6 +38,11 @@ async def _setup(settings: Settings, profile: Profile, *, print_only: bool, crea
             "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN"
         )
     plan = await make_plan(source, state, settings, profile)
+    if plan.stranger:
+        raise ConfigError(
+            "the database is another cluster than before, so nothing is set up there",
+            fix="check DATABASE_URL; if it is the right one, start `cdc run` and decide with `cdc slot repair`",
+        )
     for note in plan.readiness.notes:
         typer.echo(f"-- note: {note}", err=True)
     _print(plan, with_state=state == source)

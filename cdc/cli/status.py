@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
-from cdc.cli.wording import explain_pause, size
+from cdc.cli.wording import exact_duration, explain_gap, explain_pause, size
 from cdc.runtime.status import Doorbell, Status, read_status
 from cdc.settings import Settings
 
@@ -86,11 +86,14 @@ def _slot_line(status: Status) -> Text:
     if slot is None and status.doorbell is not None:
         return _doorbell_line(status.doorbell, status.at)
     if slot is None:
-        return Text("slot      none: run `cdc setup`", style="bold red")
+        words = "none: run `cdc setup`" if status.position is None else "none: `cdc run` makes a new one and sweeps"
+        return Text(f"slot      {words}", style="bold red")
     held = "being read" if slot.active_pid else "nobody reads it"
+    runway = status.health.runway_seconds
     return Text.assemble(
         ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {size(status.lag_bytes)}",
         f"  position {status.position or '-'}",
+        *([] if runway is None else [(f"  lost in {exact_duration(runway)} at this rate: see `cdc slot`", "bold red")]),
     )  # fmt: skip
 
 
@@ -126,11 +129,7 @@ def _notes(status: Status) -> list[Text]:
     kinds = ", ".join(f"{kind} {credits}" for kind, credits in status.credits.items() if credits)
     lines = [Text.assemble(("credits   ", "bold"), f"{spent} in 24 h", f" ({kinds})" if kinds else "")]
     lines += [Text(line, style="yellow") for pause in status.pauses for line in explain_pause(pause)]
-    lines += [
-        Text(f"gap       {gap.cause}, from {gap.from_lsn}: the sweep is not through yet", style="red")
-        for gap in status.gaps
-        if gap.repaired_at is None
-    ]
+    lines += [Text(line, style="red") for gap in status.gaps if gap.repaired_at is None for line in explain_gap(gap)]
     if status.is_unswept:
         lines.append(Text("sweep     views and ledger have yet to be compared since the slot began", style="yellow"))
     lines += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cdc.embedded.story import Deltas
 from cdc.runtime.report import Report
 from cdc.state.control import Pause
+from cdc.state.gaps import GAP_UNDECIDED, HOLD_REASONS, Gap
 from sinks.reasons import Reason
 
 
@@ -30,8 +31,44 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def exact_duration(seconds: float) -> str:
+    """Write a length of time in its two largest units, such as `3 h 10 min`."""
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def explain_gap(gap: Gap) -> list[str]:
+    """Say what a gap is, what is done about it, and what it contained."""
+    lines = [f"gap {gap.id}, {gap.detected_at:%Y-%m-%d %H:%M} UTC, from {gap.from_lsn}: {gap.cause}. {gap.meaning}"]
+    if gap.detail:
+        lines.append(f"  {gap.detail}")
+    if gap.is_undecided:
+        lines.append("  capture and delivery wait for a person: look, then `cdc slot repair`")
+    elif gap.repaired_at is None:
+        lines.append("  it isn't over yet" if gap.to_lsn is None else "  the sweep is not through yet")
+    elif gap.found is not None:
+        counts = ", ".join(
+            f"{feed} " + (" ".join(f"{n} {kind}" for kind, n in found.items() if n) or "nothing")
+            for feed, found in gap.found.items()
+        )
+        lines.append(f"  closed; everything was compared, and differed: {counts}")
+    if gap.ledger_doubtful:
+        lines.append("  the ledger was in doubt: what it didn't know is looked for in the CRM, the rest is sent again")
+    if gap.hint and gap.repaired_at is None:
+        lines.append(f"  {gap.hint}")
+    return lines
+
+
 def explain_pause(pause: Pause) -> list[str]:
     """Say what is paused, why, and what helps."""
+    if pause.reason in HOLD_REASONS:
+        why = "a gap awaits a decision" if pause.reason == GAP_UNDECIDED else "the ledger is in doubt until the sweep"
+        return [f"all delivery is held, {pause.reason}: {why}; see `cdc slot`"]
     reason = Reason.__members__.get(pause.reason)
     words = f"{pause.reason}: {reason.meaning}" if reason else pause.reason
     lines = [f"delivery to {pause.scope} is paused, {words} {pause.detail}".rstrip()]

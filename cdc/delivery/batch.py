@@ -24,6 +24,7 @@ from cdc.delivery.line import Line
 from cdc.delivery.planner import Planned
 from cdc.delivery.policy import Scope, call_policy, pause_seconds
 from cdc.delivery.prepare import Prepared, prepare
+from cdc.errors import SourceUnavailable
 from cdc.routing.feeds import Lane
 from cdc.state import control, ledger
 from cdc.state.claims import Claimed
@@ -74,6 +75,9 @@ class Batch:
         except WAITABLE as error:
             self.release_seconds = _AFTER_TROUBLE_SECONDS
             _log.warning("batch_broken_off", feed=self.line.feed.name, error=type(error).__name__, code=error.sqlstate)
+        except SourceUnavailable as error:
+            self.release_seconds = _AFTER_TROUBLE_SECONDS
+            _log.warning("batch_broken_off", feed=self.line.feed.name, error=error.message)
 
     async def _call(self) -> None:
         sink, options = self.line.sink, self.line.options

@@ -14,7 +14,7 @@ from cdc.delivery.breaker import rewrite
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Plan, Planned
 from cdc.delivery.prepare import plan_claim
-from cdc.delivery.reading import open_view, read_truth
+from cdc.delivery.reading import open_view
 from cdc.routing.feeds import Feed
 from cdc.state import bulkitems
 from cdc.state.bulk import Job
@@ -61,15 +61,14 @@ class Packing:
 
         Raises:
             SinkError: VIEW_UNREADABLE; or why an ordinary batch failed as a whole.
+            SourceUnavailable: if a database is another one than capture has joined up with.
             psycopg.OperationalError: if a database can't be reached.
         """
         async with self.line.state.connection() as state:
             claims = await bulkitems.claims(state, self.job, after, self.line.options.bulk.portion)
         if not claims:
             return None
-        async with self.line.source.connection() as source:
-            truth = await open_view(source, self.line.view)
-            reading = await read_truth(source, truth, [c.key for c in claims], self.line.options.hash_key)
+        reading = await self.line.read([c.key for c in claims])
         items: list[Item] = []
         others: list[Claim] = []
         for claim in claims:

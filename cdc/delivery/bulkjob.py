@@ -20,6 +20,7 @@ from cdc.delivery.bulkfile import Packing
 from cdc.delivery.bulksettle import Totals, portions, settle_portion
 from cdc.delivery.line import Line
 from cdc.delivery.policy import Response, Scope, call_policy, pause_seconds
+from cdc.errors import SourceUnavailable
 from cdc.state import bulk, bulkitems, control
 from cdc.state.bulk import Job, JobStep
 from cdc.waiting import wait_at_most
@@ -116,7 +117,7 @@ class JobRun:
             step = self._steps[self._job.state]
             try:
                 more = await step()
-            except WAITABLE as error:
+            except (*WAITABLE, SourceUnavailable) as error:
                 _log.warning("bulk_job_interrupted", job=self._job.id, error=type(error).__name__)
                 more = True
                 await self._wait(_AFTER_TROUBLE_SECONDS)

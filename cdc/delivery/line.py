@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from cdc.delivery.options import DeliveryOptions
-from cdc.delivery.reading import open_view
+from cdc.delivery.reading import Reading, open_view, read_truth
 from cdc.delivery.stats import Stats
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Feed
 from cdc.state.breaker import Judged
+from cdc.state.control import EVERYTHING
 from cdc.state.database import Pool
+from cdc.state.position import check_footing
 from cdc.state.truth import View
 from cdc.waiting import lease_seconds
 from sinks.base import BulkSink, Sink
@@ -64,9 +66,9 @@ class Line:
         return self.feed.sink.partition(".")[0]
 
     @property
-    def scopes(self) -> tuple[str, str]:
+    def scopes(self) -> tuple[str, ...]:
         """The control scopes that stop this feed."""
-        return (self.family, self.feed.name)
+        return (EVERYTHING, self.family, self.feed.name)
 
     @property
     def job_rows(self) -> int:
@@ -74,6 +76,20 @@ class Line:
         if self.bulk is None or self.job_from is None:
             return 0
         return min(self.bulk.job_rows, self.options.bulk.rows or self.bulk.job_rows)
+
+    async def read(self, keys: Collection[str]) -> Reading:
+        """Read the present truth about some keys.
+
+        Raises:
+            SinkError: VIEW_UNREADABLE, if the view can't be read at all.
+            SourceUnavailable: if a database is another one than capture has joined up with.
+            psycopg.OperationalError: if one can't be reached.
+        """
+        async with self.source.connection() as source:
+            async with self.state.connection() as state:
+                await check_footing(source, state)
+            truth = await open_view(source, self.view)
+            return await read_truth(source, truth, keys, self.options.hash_key)
 
     async def fit(self) -> None:
         """Let the sink check the view's columns, once.

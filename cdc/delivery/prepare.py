@@ -19,7 +19,7 @@ from cdc.delivery import breaker
 from cdc.delivery.conclude import Case
 from cdc.delivery.line import Line
 from cdc.delivery.planner import Known, Plan, Planned, plan_key
-from cdc.delivery.reading import Reading, open_view, read_truth, view_error_code
+from cdc.delivery.reading import Reading, open_view, view_error_code
 from cdc.routing.feeds import Lane
 from cdc.state import ledger
 from cdc.state.claims import Claim, Claimed
@@ -70,6 +70,7 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
 
     Raises:
         SinkError: VIEW_UNREADABLE, if the feed's view, or that of the feed it needs, can't be read.
+        SourceUnavailable: if a database is another one than capture has joined up with.
         psycopg.OperationalError: if a database can't be reached.
     """
     prepared = Prepared(await _plan(line, claimed))
@@ -82,9 +83,7 @@ async def prepare(line: Line, claimed: Claimed) -> Prepared:
 
 async def _plan(line: Line, claimed: Claimed) -> dict[str, Case]:
     claims = {claim.key: claim for claim in claimed.claims}
-    async with line.source.connection() as source:
-        truth = await open_view(source, line.view)
-        reading = await read_truth(source, truth, list(claims), line.options.hash_key)
+    reading = await line.read(list(claims))
     parents = await _read_parents(line, reading)
     plans = {key: plan_claim(line, claimed.at, claim, reading, parents) for key, claim in claims.items()}
     missing = frozenset[str]().union(*(plan.missing for plan in plans.values()))

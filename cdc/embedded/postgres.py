@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -84,6 +84,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] = MappingProxyType({}),
         listen_tcp: bool = False,
         fsync: bool = False,
+        fill: Callable[[EmbeddedPostgres], None] | None = None,
     ) -> EmbeddedPostgres:
         """Make a cluster in a temporary folder and start a server on it; takes about half a second.
 
@@ -92,6 +93,7 @@ class EmbeddedPostgres:
             settings: server settings, on top of ours; `wal_level` stays `logical`.
             listen_tcp: listen on 127.0.0.1 on a free port as well as on a unix socket.
             fsync: write as durably as a real server. Only measurements need it, the data is thrown away.
+            fill: puts a cluster into `data`, such as a copy of another server's; a fresh one is made if not given.
 
         Raises:
             ConfigError: if there are no binaries, or none that the server's account may run.
@@ -121,7 +123,7 @@ class EmbeddedPostgres:
         server = cls(folder, found, port, host, options, account, watchdog)
         try:
             server.bin_dir = within_reach(found, folder, account)
-            server._init_cluster()
+            (fill or EmbeddedPostgres._init_cluster)(server)
             server.resume()
         except BaseException:
             server.stop()
@@ -160,7 +162,7 @@ class EmbeddedPostgres:
         """
         if self._server is not None and self._server.poll() is None:
             return
-        command = [str(self.bin_dir / "postgres"), "-D", str(self._data)]
+        command = [str(self.bin_dir / "postgres"), "-D", str(self.data)]
         for name, value in self._options.items():
             command += ["-c", f"{name}={value}"]
         with (self.folder / "server.log").open("ab") as log:
@@ -211,14 +213,22 @@ class EmbeddedPostgres:
         self.stop()
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
+        """The cluster's folder. It belongs to the server's account."""
         return self.folder / "data"
 
     def _init_cluster(self) -> None:
-        command = [str(self.bin_dir / "initdb"), "-D", str(self._data), "-U", "postgres"]
-        command += ["--auth=trust", "-E", "UTF8", f"--locale={_LOCALE}", "--no-sync"]
+        options = ["-U", "postgres", "--auth=trust", "-E", "UTF8", f"--locale={_LOCALE}", "--no-sync"]
+        self.run("initdb", "-D", str(self.data), *options)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of the server's programs as the server's account.
+
+        Raises:
+            SourceUnavailable: if it fails; with its words.
+        """
         done = subprocess.run(  # noqa: S603 - our own binary and options
-            command,
+            [str(self.bin_dir / program), *arguments],
             capture_output=True,
             text=True,
             cwd="/",
@@ -227,12 +237,12 @@ class EmbeddedPostgres:
             **as_account(self._account),
         )
         if done.returncode:
-            raise SourceUnavailable(f"initdb failed: {done.stderr.strip()}")
+            raise SourceUnavailable(f"{program} failed: {done.stderr.strip()}")
 
     def _wait_until_ready(self) -> None:
         assert self._server is not None  # noqa: S101 - called right after it was started
         deadline = time.monotonic() + _START_SECONDS
-        pid_file = self._data / "postmaster.pid"
+        pid_file = self.data / "postmaster.pid"
         while time.monotonic() < deadline:
             if self._server.poll() is not None:
                 raise SourceUnavailable(f"the embedded Postgres ended while starting:\n{self.log_tail()}")

@@ -19,6 +19,8 @@ from psycopg import AsyncConnection, sql
 from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Lane, Profile
 from cdc.state.backlog import marking
+from cdc.state.doubt import enter_as_sending
+from cdc.state.ledger import Intent
 from cdc.state.outbox import Mark, mark, mark_overlooked
 from cdc.state.truth import row_hash_sql, view_identifier
 from sinks.reasons import Reason
@@ -34,6 +36,7 @@ class _Row:
     record_id: str
     key: str
     row_hash: bytes | None
+    parent_id: str | None = None
     settled: bool = True
 
 
@@ -48,6 +51,7 @@ class Sweep:
         gone: in the ledger, and in the view no longer.
         overlooked: records that differ and were not waiting in the outbox already; None if that wasn't asked for.
         keys: the keys to mark, in order, each once; emptied as they are marked.
+        unknown: records that the ledger doesn't have, where it may be older than the CRM; emptied with the keys.
     """
 
     feed: str
@@ -57,11 +61,17 @@ class Sweep:
     gone: int = 0
     overlooked: int | None = None
     keys: dict[str, None] = field(default_factory=dict, repr=False)
+    unknown: list[Intent] = field(default_factory=list, repr=False)
 
     @property
     def marked(self) -> int:
         """How many records differ, or, where those that wait already were left alone, how many were marked."""
         return self.missing + self.changed + self.gone if self.overlooked is None else self.overlooked
+
+    @property
+    def differences(self) -> dict[str, int]:
+        """How many records differ, by kind."""
+        return {"missing": self.missing, "changed": self.changed, "gone": self.gone}
 
 
 async def sweep_feed(
@@ -73,6 +83,7 @@ async def sweep_feed(
     forced: bool = False,
     with_parked: bool = False,
     overlooked_only: bool = False,
+    doubtful: bool = False,
     dry_run: bool = False,
 ) -> Sweep:
     """Compare one feed's view with the ledger and mark what differs, in the lane `bulk`.
@@ -89,6 +100,8 @@ async def sweep_feed(
             holds stays held, and what a person rejected stays as it is.
         overlooked_only: leave alone what waits in the outbox already, so that a sweep every minute neither hurries
             what gathers nor starts a retry's count again.
+        doubtful: the CRM may hold more than the ledger says. What the ledger doesn't know is entered as `sending`, so
+            that it is looked for before it is made; everything else is sent again, as if `forced`.
         dry_run: only count.
 
     Raises:
@@ -97,6 +110,7 @@ async def sweep_feed(
     found = Sweep(feed.name)
     cause = "sweep by force" if forced else "sweep after a gap" if with_parked else "sweep"
     since = datetime.now(UTC)
+    forced = forced or doubtful
     parked = frozenset() if forced else await _parked_keys(state, feed, held_only=with_parked)
     async with source.transaction(), state.transaction():
         for conn in (source, state):  # one side waits for the other, for as long as a view takes
@@ -105,7 +119,11 @@ async def sweep_feed(
             found.compared += 1
             if (_differs(found, feed, truth, entry) or (forced and truth is not None)) and not dry_run:
                 found.keys[(truth or entry).key] = None  # type: ignore[union-attr]  # one of them is there
+            if doubtful and truth is not None and entry is None and (feed.needs is None or truth.parent_id is not None):
+                found.unknown.append(Intent(record_id=truth.record_id, key=truth.key, parent_id=truth.parent_id))
     if not dry_run:
+        for start in range(0, len(found.unknown), _MARK):
+            await enter_as_sending(state, feed.name, found.unknown[start : start + _MARK])
         keys = [key for key in found.keys if key not in parked]
         async with marking(state, feed.name):
             for start in range(0, len(keys), _MARK):
@@ -120,6 +138,7 @@ async def sweep_feed(
     if overlooked_only and found.overlooked is None:
         found.overlooked = 0
     found.keys.clear()
+    found.unknown.clear()
     return found
 
 
@@ -147,7 +166,10 @@ async def _parked_keys(conn: AsyncConnection[Any], feed: Feed, *, held_only: boo
 
 
 async def _view_rows(conn: AsyncConnection[Any], feed: Feed, hash_key: bytes) -> AsyncIterator[_Row]:
-    query = sql.SQL('select {record}::text collate "C", {key}::text, {row_hash} from {view} as v order by 1').format(
+    query = sql.SQL(
+        'select {record}::text collate "C", {key}::text, {row_hash}, {parent}::text from {view} as v order by 1'
+    ).format(
+        parent=sql.SQL("null") if feed.parent is None else sql.Identifier("v", feed.parent),
         record=sql.Identifier("v", feed.once or feed.key),
         key=sql.Identifier("v", feed.key),
         row_hash=row_hash_sql("v"),
@@ -157,8 +179,8 @@ async def _view_rows(conn: AsyncConnection[Any], feed: Feed, hash_key: bytes) ->
         try:
             await cursor.execute(query, {"hash_key": hash_key})
             while rows := await cursor.fetchmany(_FETCH):
-                for record_id, key, row_hash in rows:
-                    yield _Row(record_id, key, row_hash)
+                for row in rows:
+                    yield _Row(*row)
         except (psycopg.DataError, psycopg.ProgrammingError) as error:
             # The server's words may hold a row's value.
             raise ProfileError(
@@ -178,7 +200,7 @@ async def _ledger_rows(conn: AsyncConnection[Any], feed: Feed) -> AsyncIterator[
         )
         while rows := await cursor.fetchmany(_FETCH):
             for record_id, key, row_hash, settled in rows:
-                yield _Row(record_id, key, row_hash, settled)
+                yield _Row(record_id, key, row_hash, settled=settled)
 
 
 async def _side_by_side(
@@ -207,6 +229,7 @@ async def sweep_all(
     forced: bool = False,
     with_parked: bool = False,
     overlooked_only: bool = False,
+    doubtful: bool = False,
     dry_run: bool = False,
     unreadable: dict[str, ProfileError] | None = None,
 ) -> list[Sweep]:
@@ -215,7 +238,8 @@ async def sweep_all(
     With `unreadable`, a feed whose view can't be read is put there, and the others are swept all the same.
     """
     options = {
-        "forced": forced, "with_parked": with_parked, "overlooked_only": overlooked_only, "dry_run": dry_run,
+        "forced": forced, "with_parked": with_parked, "overlooked_only": overlooked_only, "doubtful": doubtful,
+        "dry_run": dry_run,
     }  # fmt: skip
     feeds = sorted(profile.feeds.values(), key=lambda feed: feed.needs is not None)
     sweeps = []
@@ -227,27 +251,3 @@ async def sweep_all(
                 raise
             unreadable[feed.name] = error
     return sweeps
-
-
-async def begin_sweep(conn: AsyncConnection[Any], slot: str) -> int:
-    """Give the newest gap that a sweep beginning now will cover; 0 if there is none."""
-    row = await (await conn.execute("select coalesce(max(id), 0) from cdc.gap where slot = %s", [slot])).fetchone()
-    return 0 if row is None else int(row[0])
-
-
-async def mark_swept(conn: AsyncConnection[Any], slot: str, last_gap: int) -> None:
-    """Note that everything was compared since the slot began.
-
-    Args:
-        conn: to the state.
-        slot: its name.
-        last_gap: as `begin_sweep` gave it. A gap that came up during the sweep stays open, and the slot unswept.
-    """
-    await conn.execute(
-        "update cdc.gap set repaired_at = now() where slot = %s and id <= %s and repaired_at is null", [slot, last_gap]
-    )
-    await conn.execute(
-        "update cdc.position set swept_at = now() where slot = %(slot)s and not exists "
-        "(select from cdc.gap where slot = %(slot)s and repaired_at is null)",
-        {"slot": slot},
-    )

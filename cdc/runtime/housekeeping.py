@@ -21,6 +21,7 @@ _MEGABYTE: Final = 1_048_576
 _RETENTION: Final = (
     "delete from cdc.zoho_sync_log where created_at < now() - interval '90 days'",
     "delete from cdc.credit_usage where bucket < now() - interval '30 days'",
+    "delete from cdc.slot_sample where at < now() - interval '1 day'",
     "delete from cdc.worker where seen_at < now() - interval '1 day'",
     "delete from cdc.replay where updated_at < now() - interval '90 days'",
 )

@@ -12,12 +12,14 @@ from typing import Any, Final
 from psycopg import AsyncConnection, sql
 
 from cdc.routing.feeds import Feed, Profile
-from cdc.state.control import BULK_SCOPE
+from cdc.state.control import BULK_SCOPE, EVERYTHING
+from cdc.state.gaps import GAP_UNDECIDED
 from cdc.state.truth import view_identifier
 from sinks.reasons import Reason
 
 _LASTING_PAUSES: Final = [
     "BY_HAND",
+    GAP_UNDECIDED,
     *(
         reason.name
         for reason in (
@@ -66,7 +68,9 @@ async def _stuck_feeds(state: AsyncConnection[Any], profile: Profile) -> set[str
         await state.execute("select scope from cdc.control where reason = any(%s)", [_LASTING_PAUSES])
     ).fetchall()
     scopes = {row[0] for row in rows}
-    return {feed.name for feed in profile.feeds.values() if scopes & {feed.name, feed.sink.partition(".")[0]}}
+    return {
+        feed.name for feed in profile.feeds.values() if scopes & {EVERYTHING, feed.name, feed.sink.partition(".")[0]}
+    }
 
 
 async def _is_moving(state: AsyncConnection[Any], stuck: Collection[str], *, urgent_only: bool) -> bool:

@@ -30,6 +30,7 @@ from cdc.runtime.heartbeat import beat
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.idle import is_settled
 from cdc.runtime.sweeping import Sweeper
+from cdc.runtime.watching import Watch
 from cdc.settings import Settings
 from cdc.source.capture import Capture
 from cdc.source.preflight import TransportName
@@ -79,6 +80,7 @@ class Pipeline:
         )
         self.capture: Capture | Realtime | None = None
         self._sweeper: Sweeper | DoorbellSweeper | None = None
+        self._watch: Watch | None = None
         if transport == "realtime":
             self.capture, self._sweeper = build_doorbell(environment, settings, profile, connections)
         elif transport is not None:
@@ -93,11 +95,13 @@ class Pipeline:
                     lane_seconds={Lane.ROLLUP: settings.cdc_rollup_seconds},
                     group_changes=settings.cdc_group_changes,
                     poll_seconds=settings.cdc_poll_seconds,
+                    slot_failover=settings.cdc_slot_failover,
                 ),
             )
             self._sweeper = Sweeper(
                 connections, profile, settings.cdc_slot, self.capture, window_seconds=settings.cdc_sweep_hours * 3_600
             )
+            self._watch = Watch(connections, profile, settings.cdc_slot, settings.cdc_publication, self.capture)
 
     @property
     def swept(self) -> int:
@@ -136,6 +140,8 @@ class Pipeline:
                         publication = self._settings.cdc_publication
                         drift = DriftWatch(self._connections, self._profile, publication, self.capture)
                         tasks.create_task(drift.run(stop), name="drift")
+                    if self._watch is not None:
+                        tasks.create_task(self._watch.run(stop), name="watch")
                     tasks.create_task(keep_house(self._connections.state, self._settings, stop), name="housekeeping")
                 if self._settings.zoho_sync_enabled:
                     tasks.create_task(self._deliver(stop), name="delivery")
@@ -174,6 +180,8 @@ class Pipeline:
         """True when all before `target` is in the outbox; always for a process that doesn't capture."""
         if self.capture is None or self._sweeper is None:
             return True
+        if self.capture.stats.state == "blocked":
+            return True  # a person has yet to decide; nothing more will come
         return self.capture.has_captured(target) and not self._sweeper.is_owed
 
     async def _is_settled(self, *, urgent_only: bool) -> bool:

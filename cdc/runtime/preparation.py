@@ -20,6 +20,7 @@ from cdc.source.setup import plan_realtime_setup, plan_setup
 from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views, views_were_lost
 from cdc.state.database import Migration, migrate, migration_script, pending_migrations
+from cdc.state.lineage import read_lineage
 
 log = structlog.get_logger()
 
@@ -31,11 +32,13 @@ class Plan:
     Attributes:
         migrations: of the state schema; they run first.
         statements: in the source.
+        stranger: the source is another cluster than the stored position's, so nothing is planned there.
     """
 
     readiness: Readiness
     migrations: Sequence[Migration]
     statements: Sequence[Statement]
+    stranger: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -52,9 +55,18 @@ class Plan:
 
 
 async def make_plan(
-    source_dsn: str, state_dsn: str, settings: Settings, profile: Profile, *, tolerant: bool = False
+    source_dsn: str,
+    state_dsn: str,
+    settings: Settings,
+    profile: Profile,
+    *,
+    tolerant: bool = False,
+    accept: bool = False,
 ) -> Plan:
     """Check everything and list what is missing; changes nothing.
+
+    A slot that was there before isn't planned: capture makes it anew, with the gap on record. Nothing is planned for
+    another cluster than the stored position's either: it may be the wrong one, and capture asks about it.
 
     Args:
         source_dsn: the database with the tables.
@@ -63,6 +75,7 @@ async def make_plan(
         profile: the feeds.
         tolerant: where a pipeline has been set up before, a table, key column or view that is gone since breaks its
             feeds and refuses nothing. A profile that was edited is still held against the database as a whole.
+        accept: a person says that another cluster is the right one.
 
     Raises:
         ConfigError: naming the cause and the fix, with exit code 2.
@@ -73,12 +86,12 @@ async def make_plan(
     state = await connect(state_dsn, purpose="setup")
     try:
         migrations = await pending_migrations(state)
-        tolerant = tolerant and await _is_set_up(state, settings.cdc_slot)
+        stored = await _stored_cluster(state, settings.cdc_slot)
     finally:
         await state.close()
     source = await connect(source_dsn, purpose="setup")
     try:
-        there = await without_missing(source, profile) if tolerant else profile
+        there = await without_missing(source, profile) if tolerant and stored is not None else profile
         readiness = await check_source(
             source_dsn,
             there,
@@ -86,12 +99,20 @@ async def make_plan(
             wanted=settings.cdc_transport,
             has_realtime=settings.has_realtime,
         )
-        with_views = await _rehearse(source, profile, tolerant=tolerant and readiness.transport != "realtime")
+        if stored not in {None, (await read_lineage(source)).system_id} and not accept:
+            return Plan(readiness, migrations, (), stranger=True)
         if readiness.transport == "realtime":
+            await rehearse_views(source, profile)
             statements = await plan_realtime_setup(source, profile)
         else:
+            with_views = await _rehearse(source, profile, tolerant=tolerant and stored is not None)
             statements = await plan_setup(
-                source, there, publication=settings.cdc_publication, slot=settings.cdc_slot, with_views=with_views
+                source,
+                there,
+                publication=settings.cdc_publication,
+                slot=settings.cdc_slot if stored is None else None,
+                with_views=with_views,
+                failover=settings.cdc_slot_failover,
             )
     finally:
         await source.close()
@@ -111,12 +132,13 @@ def refuse_unasked(plan: Plan) -> None:
         )
 
 
-async def _is_set_up(state: AsyncConnection[Any], slot: str) -> bool:
+async def _stored_cluster(state: AsyncConnection[Any], slot: str) -> str | None:
+    """Give the system identifier of the stored position; None before the first set-up."""
     there = await (await state.execute("select to_regclass('cdc.position') is not null")).fetchone()
     if there is None or not there[0]:
-        return False
-    row = await (await state.execute("select 1 from cdc.position where slot = %s", [slot])).fetchone()
-    return row is not None
+        return None
+    row = await (await state.execute("select system_id from cdc.position where slot = %s", [slot])).fetchone()
+    return None if row is None else str(row[0])
 
 
 async def _rehearse(source: AsyncConnection[Any], profile: Profile, *, tolerant: bool) -> bool:

@@ -18,10 +18,11 @@ from cdc.repair.replay import Window, find_window, mark_keys, read_window
 from cdc.routing.feeds import Profile
 from cdc.routing.keys import Retracer, Unwatched
 from cdc.routing.router import build_routes
-from cdc.source.slots import read_current_lsn, read_identity
+from cdc.source.slots import read_current_lsn
 from cdc.state import journal, replays
 from cdc.state.doorbell import refuse_without_journal
 from cdc.state.journal import Span
+from cdc.state.lineage import Lineage, read_lineage
 from cdc.state.replays import NewReplay, Replay, Waiting
 from cdc.waiting import wait_at_most
 
@@ -92,8 +93,7 @@ async def ask_window(source: AsyncConnection[Any], state: AsyncConnection[Any], 
 
 async def _check_cluster(source: AsyncConnection[Any], span: Span) -> None:
     """LSNs of one cluster mean nothing in another, nor beyond a fork of its history."""
-    identity = await read_identity(source)
-    if (identity.system_id, identity.timeline) != (span.system_id, span.timeline):
+    if await read_lineage(source) != Lineage(span.system_id, span.timeline):
         raise ConfigError(
             "the database is not the one that the journal was captured from (upgraded, restored or failed over)",
             fix="start `cdc run`: it puts the gap on record and compares everything",

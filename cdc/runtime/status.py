@@ -11,18 +11,10 @@ from psycopg import AsyncConnection
 
 from cdc.source.slots import SlotView, read_slot
 from cdc.state.control import Pause, pauses
+from cdc.state.gaps import Gap, read_gaps
 from cdc.state.held import held_counts
 from cdc.state.outbox import Counts, counts
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A stretch of WAL that was never read, and whether a sweep has made good for it."""
-
-    cause: str
-    from_lsn: str
-    detected_at: datetime
-    repaired_at: datetime | None
+from cdc.watch.slot import SlotHealth, read_slot_health
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +57,7 @@ class Status:
         held: keys that the breaker holds, by feed; they are among the parked ones.
         pauses: what delivers nothing for now, and why.
         gaps: newest first, at most ten.
+        health: lag and runway of the slot, and what holds WAL back.
         workers: processes heard of in the last half minute.
         doorbell: the transport without a slot; None where it was never used.
     """
@@ -80,6 +73,7 @@ class Status:
     held: Mapping[str, int]
     pauses: Sequence[Pause]
     gaps: Sequence[Gap]
+    health: SlotHealth
     workers: Sequence[Process]
     doorbell: Doorbell | None = None
 
@@ -106,7 +100,7 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """Give plain values, with the derived ones."""
         return {
-            **_plain(asdict(self)),
+            **plain(asdict(self)),
             "lag_bytes": self.lag_bytes,
             "dirty": self.dirty,
             "parked": self.parked,
@@ -126,13 +120,6 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
         await state.execute(
             "select kind, sum(credits)::bigint from cdc.credit_usage where bucket > now() - interval '24 hours' "
             "group by kind order by kind"
-        )
-    ).fetchall()
-    gaps = await (
-        await state.execute(
-            "select cause, from_lsn::text, detected_at, repaired_at from cdc.gap where slot = %s "
-            "order by id desc limit 10",
-            [slot],
         )
     ).fetchall()
     workers = await (
@@ -160,20 +147,21 @@ async def read_status(source: AsyncConnection[Any], state: AsyncConnection[Any],
         credits=dict(spent),
         held=await held_counts(state),
         pauses=await pauses(state),
-        gaps=[Gap(*gap) for gap in gaps],
+        gaps=await read_gaps(state, slot),
+        health=await read_slot_health(source, state, slot),
         workers=[Process(*worker) for worker in workers],
         doorbell=None if doorbell is None else Doorbell(*doorbell),
     )
 
 
-def _plain(value: Any) -> Any:
-    """Turn times into text, all the way down."""
+def plain(value: Any) -> Any:
+    """Turn times into text, all the way down, for JSON."""
     match value:
         case datetime():
             return value.isoformat()
         case dict():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
         case _:
             return value

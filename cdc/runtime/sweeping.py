@@ -14,12 +14,13 @@ import psycopg
 import structlog
 
 from cdc.errors import ProfileError
-from cdc.repair.sweep import Sweep, begin_sweep, mark_swept, sweep_all
+from cdc.repair.sweep import Sweep, sweep_all
 from cdc.routing.feeds import Profile
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.runtime.connections import Connections
 from cdc.source.capture import Capture
 from cdc.state.broken import Broken, mark_broken
+from cdc.state.gaps import begin_sweep, mark_swept
 from cdc.waiting import wait_at_most
 from sinks.reasons import Reason
 
@@ -103,17 +104,21 @@ class Sweeper:
     async def _sweep_everything(self, *, thorough: bool) -> list[Sweep]:
         connections = self._connections
         async with connections.source.connection() as source, connections.state.connection() as state:
-            last_gap = await begin_sweep(state, self._slot)
+            owed = await begin_sweep(state, self._slot)
             unreadable: dict[str, ProfileError] = {}
             sweeps = await sweep_all(
-                source, state, self._profile, connections.hash_key, with_parked=thorough, unreadable=unreadable
-            )
+                source, state, self._profile, connections.hash_key, with_parked=thorough,
+                doubtful=thorough and owed.ledger_doubtful, unreadable=unreadable,
+            )  # fmt: skip
             for feed, error in unreadable.items():
                 log.warning("sweep_failed", feed=feed, error=error.message, hint=error.fix)
             if thorough and unreadable:  # they are swept once they are mended
                 words = {feed: error.message.partition(": ")[2] for feed, error in unreadable.items()}
                 await mark_broken(state, {f: Broken(Reason.VIEW_UNREADABLE, w) for f, w in words.items()})
             if thorough:
-                await mark_swept(state, self._slot, last_gap)
+                found = {sweep.feed: sweep.differences for sweep in sweeps}
+                closed = await mark_swept(state, self._slot, owed.last_gap, found)
+                if closed:
+                    log.warning("gap_closed", gaps=closed, **found)
         self.swept += sum(sweep.marked for sweep in sweeps)
         return sweeps

@@ -14,25 +14,35 @@ from typing import Any, Final
 
 import psycopg
 import structlog
-from psycopg import errors
+from psycopg import AsyncConnection, errors
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from cdc.connection import connect, is_transient
-from cdc.errors import CdcError, PreflightError, SlotInUse, SlotLost, SourceError, SourceUnavailable
+from cdc.errors import (
+    CdcError,
+    GapUndecided,
+    PreflightError,
+    SlotInUse,
+    SlotLost,
+    SourceError,
+    SourceUnavailable,
+    StreamUnreadable,
+)
 from cdc.lsn import ZERO, Lsn
 from cdc.routing.collector import Collector
-from cdc.routing.groups import Group
+from cdc.routing.groups import Group, Progress
 from cdc.source.continuity import join_up
 from cdc.source.poll_session import PollSession
 from cdc.source.session import CaptureConfig
 from cdc.source.standby import Standby
 from cdc.source.stream_session import StreamSession
 from cdc.state.capture import CaptureStore
-from cdc.waiting import wait_at_most
+from cdc.waiting import unless, wait_at_most
 
 log = structlog.get_logger()
 
 _STANDBY_SECONDS: Final = 1.0
+_BLOCKED_SECONDS: Final = 2.0
 _BACKOFF: Final = wait_random_exponential(multiplier=0.2, max=30)
 
 
@@ -41,7 +51,7 @@ class CaptureStats:
     """What happened since the process started.
 
     Attributes:
-        state: starting, standby, capturing, reconnecting or stopped.
+        state: starting, standby, capturing, blocked (a gap awaits a person's decision), reconnecting or stopped.
         changes: row changes made durable.
         keys: keys marked dirty, counted once for each group.
         groups: state transactions.
@@ -73,6 +83,7 @@ class Capture:
         self.stats = CaptureStats()
         self.sweep_due = asyncio.Event()
         self._groups_before = 0
+        self._unreadable = False
         self._has_begun = False
         self._current: StreamSession | PollSession | None = None
 
@@ -103,6 +114,8 @@ class Capture:
     def _pause(self, state: RetryCallState) -> float:
         if isinstance(_cause(state), SlotInUse):
             return _STANDBY_SECONDS
+        if isinstance(_cause(state), GapUndecided):
+            return _BLOCKED_SECONDS
         if self.stats.groups > self._groups_before:
             state.attempt_number = 1  # it worked in between: this failure is a first one again
         self._groups_before = self.stats.groups
@@ -117,6 +130,11 @@ class Capture:
         error = _cause(state)
         if isinstance(error, SlotInUse):
             self._note_standby(str(error))
+            return
+        if isinstance(error, GapUndecided):
+            if self.stats.state != "blocked":
+                log.error("capture_blocked", slot=self._config.slot, why=error.message, fix=error.fix)
+            self.stats.state = "blocked"
             return
         self.stats.state = "reconnecting"
         log.warning("capture_interrupted", slot=self._config.slot, error=str(error), attempt=state.attempt_number)
@@ -149,22 +167,32 @@ class Capture:
             source = await connect(config.source_dsn, purpose=f"capture {config.slot} source")
             stack.push_async_callback(source.close)
             await standby.free_slot(source)
-            start, swept = await join_up(source, store, config.slot)
-            if not swept:
-                self.sweep_due.set()
-            self.stats.durable_lsn = start.lsn
-            log.info("capture_started", slot=config.slot, lsn=str(start.lsn), transport=config.transport)
-            self.stats.state = "capturing"
-            self._has_begun = True
-            collector = Collector(config.routes, start)
-            session = StreamSession if config.transport == "stream" else PollSession
-            self._current = session(config, source, store, collector, self._stored)
-            try:
-                await self._current.run(stop)
-            except SlotLost as error:  # joining up anew puts the gap on record
-                raise SourceUnavailable(error.message) from error
-            finally:
-                self._current = None
+            joined = await unless(stop, join_up(source, store, config, unreadable=self._unreadable))
+            if joined is not None:
+                await self._read(source, store, *joined, stop)
+
+    async def _read(
+        self, source: AsyncConnection[Any], store: CaptureStore, start: Progress, swept: bool, stop: asyncio.Event
+    ) -> None:
+        config = self._config
+        self._unreadable = False
+        if not swept:
+            self.sweep_due.set()
+        self.stats.durable_lsn = start.lsn
+        log.info("capture_started", slot=config.slot, lsn=str(start.lsn), transport=config.transport)
+        self.stats.state = "capturing"
+        self._has_begun = True
+        session = StreamSession if config.transport == "stream" else PollSession
+        self._current = session(config, source, store, Collector(config.routes, start), self._stored)
+        try:
+            await self._current.run(stop)
+        except StreamUnreadable as error:
+            self._unreadable = True
+            raise SourceUnavailable(error.message, fix=error.fix) from error
+        except SlotLost as error:  # joining up anew puts the gap on record
+            raise SourceUnavailable(error.message) from error
+        finally:
+            self._current = None
 
     def _stored(self, group: Group) -> None:
         self.stats.groups += 1

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from cdc.connection import connect, is_transient
-from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable
+from cdc.errors import CdcError, SlotInUse, SlotLost, SourceError, SourceUnavailable, StreamUnreadable
 from cdc.lsn import Lsn
 
 _ROWS_A_PEEK: Final = 50_000  # the server ends a peek at the first transaction that goes beyond
@@ -157,8 +157,8 @@ def _translate(error: psycopg.Error, slot: str) -> CdcError:
     match error:
         case errors.ObjectInUse():
             return SlotInUse(f"another process reads slot {slot}")
-        case errors.UndefinedObject():
-            return SlotLost(f"{error.diag.message_primary}", fix="start `cdc run`: it makes a new slot and sweeps")
+        case errors.UndefinedObject():  # the slot; or the publication, as of the WAL that was to be decoded
+            return StreamUnreadable(f"{error.diag.message_primary}", fix="see docs/slot.md")
         case errors.ObjectNotInPrerequisiteState():
             return SlotLost(f"slot {slot} was invalidated", fix="start `cdc run`: it makes a new one and sweeps")
         case errors.InsufficientPrivilege():  # rights come and go; it is tried again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,11 @@ from cdc.state.capture import CaptureStore
 
 IDLE_ADVANCE_BYTES: Final = 64 * 1024
 """An idle position follows the WAL in steps of this size. Each step is a write, which makes WAL itself."""
+TRAILING_SECONDS: Final = 40.0
+"""So long after the last step one small one follows. The server lets go of WAL only when a record of the running
+transactions is acknowledged. It writes one 15 s after the last activity, or 10 s later when its background writer
+hibernates. Source: PostgreSQL source, bgwriter.c.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class CaptureConfig:
         lane_seconds: length of each lane's window.
         group_changes: changes in one state transaction, at most; of distinct keys a quarter of that.
         poll_seconds: pause between two reads of an idle slot, for the transport `poll`.
+        slot_failover: a new slot is one that standbys keep a copy of, where the server can do that.
     """
 
     source_dsn: str
@@ -43,6 +50,7 @@ class CaptureConfig:
     lane_seconds: Mapping[Lane, float]
     group_changes: int = 100_000
     poll_seconds: float = 0.5
+    slot_failover: bool = False
 
 
 class Session:
@@ -69,6 +77,7 @@ class Session:
         self.durable: Lsn = collector.progress.lsn
         self.is_storing = False
         self._is_inside = collector.progress.open_lsn is not None
+        self._moved_at: float | None = time.monotonic()  # None once the small step has followed
 
     def has_captured(self, lsn: Lsn) -> bool:
         """True when everything that committed before `lsn` is durable in the outbox."""
@@ -89,6 +98,7 @@ class Session:
         self.is_storing = False
         self.durable = group.progress.lsn
         self._is_inside = group.progress.open_lsn is not None
+        self._moved_at = time.monotonic()
         self._on_stored(group)
 
     async def store_idle_position(self, *, at_once: bool = False) -> None:
@@ -102,7 +112,13 @@ class Session:
         """
         progress = self.collector.progress
         ahead = progress.lsn - self.durable
-        if ahead >= IDLE_ADVANCE_BYTES or ((at_once or self._is_inside) and ahead > 0):
+        is_large = ahead >= IDLE_ADVANCE_BYTES
+        if is_large or (ahead > 0 and (at_once or self._is_inside or self._is_trailing_due)):
             await self._store.advance(progress)
             self.durable = progress.lsn
             self._is_inside = progress.open_lsn is not None
+            self._moved_at = time.monotonic() if is_large else None
+
+    @property
+    def _is_trailing_due(self) -> bool:
+        return self._moved_at is not None and time.monotonic() - self._moved_at >= TRAILING_SECONDS

@@ -18,7 +18,9 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Profile
 from cdc.routing.router import build_routes
 from cdc.source.identity import WatchedTable, plan_identity, read_table
+from cdc.source.publication import Published, read_publication
 from cdc.source.realtime_setup import plan_realtime
+from cdc.source.slots import can_fail_over, create_slot_sql
 from cdc.source.statements import Statement, as_text, relation, template
 from cdc.source.views import plan_views
 
@@ -26,7 +28,13 @@ _PUBLISH: Final = sql.SQL("publish = 'insert, update, delete, truncate', publish
 
 
 async def plan_setup(
-    conn: AsyncConnection[Any], profile: Profile, *, publication: str, slot: str, with_views: bool = True
+    conn: AsyncConnection[Any],
+    profile: Profile,
+    *,
+    publication: str,
+    slot: str | None,
+    with_views: bool = True,
+    failover: bool = False,
 ) -> list[Statement]:
     """List what is missing in the source, in the order in which to run it.
 
@@ -34,8 +42,9 @@ async def plan_setup(
         conn: to the source.
         profile: the feeds.
         publication: its name.
-        slot: its name.
+        slot: to make if it is missing; None for one that once was there: capture makes it anew, with the gap on record.
         with_views: False leaves the views as they are.
+        failover: let standbys keep a copy of a new slot.
 
     Raises:
         ProfileError: if a watched table has neither a primary key nor another identity to build on.
@@ -46,7 +55,7 @@ async def plan_setup(
         *[s for table in tables for s in plan_identity(table)],
         *await _plan_publication(conn, publication, tables),
         *(await _plan_views(conn, profile) if with_views else ()),
-        *await _plan_slot(conn, slot),
+        *([] if slot is None else await _plan_slot(conn, slot, failover=failover)),
     ]
 
 
@@ -84,47 +93,25 @@ async def _plan_schema(conn: AsyncConnection[Any]) -> list[Statement]:
 async def _plan_publication(
     conn: AsyncConnection[Any], publication: str, tables: Sequence[WatchedTable]
 ) -> list[Statement]:
-    exists = await (
-        await conn.execute(
-            """
-            select pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
-            from pg_publication where pubname = %s
-            """,
-            [publication],
-        )
-    ).fetchone()
-    published = await (
-        await conn.execute(
-            """
-            select n.nspname || '.' || c.relname, r.prattrs is not null,
-                   array(select a.attname::text from pg_attribute a
-                         where a.attrelid = c.oid and a.attnum = any(r.prattrs)),
-                   r.prqual is not null
-            from pg_publication p join pg_publication_rel r on r.prpubid = p.oid
-            join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
-            where p.pubname = %s
-            """,
-            [publication],
-        )
-    ).fetchall()
-    have = {name: (frozenset(columns) if listed else None, filtered) for name, listed, columns, filtered in published}
+    now = await read_publication(conn, publication)
     want = {
-        t.route.table: (None if t.published_columns is None else frozenset(t.published_columns), False) for t in tables
+        t.route.table: Published(None if t.published_columns is None else frozenset(t.published_columns), False)
+        for t in tables
     }
     name, statements = sql.Identifier(publication), []
-    if exists and not exists[0]:
+    if now is not None and not now.is_complete_kind:
         statements.append(
             Statement(
                 as_text(template("alter publication {} set ({})"), name, _PUBLISH),
                 "publish every kind of change, and changes of partitions as their table's",
             )
         )
-    if not exists or have != want:
+    if now is None or now.tables != want:
         listing = sql.SQL(", ").join(_published(table) for table in tables)
-        change = "alter publication {} set table {}" if exists else "create publication {} for table {} with ({})"
+        change = "alter publication {} set table {}" if now else "create publication {} for table {} with ({})"
         statements.append(
             Statement(
-                as_text(template(change), name, listing, *([] if exists else [_PUBLISH])),
+                as_text(template(change), name, listing, *([] if now else [_PUBLISH])),
                 "publish the watched tables, and of them only the columns that routing needs",
             )
         )
@@ -146,13 +133,13 @@ async def _plan_views(conn: AsyncConnection[Any], profile: Profile) -> list[Stat
     return [Statement(f"begin;\n{script}\ncommit;", why)]
 
 
-async def _plan_slot(conn: AsyncConnection[Any], slot: str) -> list[Statement]:
+async def _plan_slot(conn: AsyncConnection[Any], slot: str, *, failover: bool) -> list[Statement]:
     exists = await (await conn.execute("select 1 from pg_replication_slots where slot_name = %s", [slot])).fetchone()
     if exists:
         return []
     return [
         Statement(
-            as_text(template("select pg_create_logical_replication_slot({}, 'pgoutput')"), sql.Literal(slot)),
+            create_slot_sql(slot, failover=failover and await can_fail_over(conn)),
             f"make the replication slot {slot}",
         )
     ]

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, errors, sql
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from cdc.errors import SourceError
+from cdc.source.slots import read_writers, saying_what_it_waits_for
 
 _SLOT_SECONDS: Final = 60  # creating a slot waits for every transaction that is writing now
 _BRIEF_LOCK_SECONDS: Final = 30  # of tries
@@ -80,22 +81,15 @@ async def _run(conn: AsyncConnection[Any], statement: Statement) -> None:
         wait=wait_random(0.2, 1.0),  # readers that queued behind us go first
         reraise=True,
     )
-    await tries(conn.execute, statement.sql.encode())
+    async with saying_what_it_waits_for(conn, statement.why):
+        await tries(conn.execute, statement.sql.encode())
 
 
 async def _blockers(conn: AsyncConnection[Any]) -> str | None:
     """Name transactions that have been open for a while: they are what slot creation and ALTER TABLE wait for."""
     if conn.closed:
         return None
-    rows = await (
-        await conn.execute(
-            """
-            select pid, extract(epoch from now() - xact_start)::int from pg_stat_activity
-            where backend_xid is not null and pid <> pg_backend_pid() and xact_start < now() - interval '2 seconds'
-            order by xact_start limit 5
-            """
-        )
-    ).fetchall()
+    rows = await read_writers(conn)
     if not rows:
         return None
     open_for = ", ".join(f"pid {pid} for {seconds} s" for pid, seconds in rows)

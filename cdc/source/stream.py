@@ -26,7 +26,7 @@ import psycopg
 from psycopg import AsyncConnection, errors, generators, pq, sql
 
 from cdc.connection import connect
-from cdc.errors import CdcError, DecodeError, SlotInUse, SlotLost, SourceError, SourceUnavailable
+from cdc.errors import CdcError, DecodeError, SlotInUse, SlotLost, SourceUnavailable, StreamUnreadable
 from cdc.lsn import Lsn
 from cdc.wire.replication import KEEPALIVE, XLOG_DATA, Keepalive, decode_keepalive, encode_status
 
@@ -205,9 +205,9 @@ class ReplicationStream:
             return SourceUnavailable("the server ended the stream")
         error = errors.error_from_result(result)
         if isinstance(error, errors.UndefinedObject):
-            return SourceError(
+            return StreamUnreadable(
                 f"the stream broke off: {error.diag.message_primary}",
-                fix="the publication was dropped or renamed while changes were written; see docs/operations.md",
+                fix="the publication was dropped or renamed while changes were written; see docs/slot.md",
             )
         return SourceUnavailable(f"the server ended the stream ({error.sqlstate or 'connection lost'})")
 

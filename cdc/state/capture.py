@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, Self
 
@@ -25,6 +24,7 @@ from cdc.routing.feeds import Lane
 from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.broken import Broken, mark_broken
+from cdc.state.lineage import Lineage, read_lineage
 from cdc.state.outbox import MARK_SEEN_SQL, NOTIFY_SQL, plain_array, text_array
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
@@ -37,25 +37,6 @@ _MOVE: LiteralString = """
     set lsn = %(lsn)s::pg_lsn, open_lsn = %(open_lsn)s::pg_lsn, open_changes = %(open_changes)s,
         committed_at = coalesce(%(committed_at)s::timestamptz, committed_at), captured_at = now()
     where slot = %(slot)s
-"""
-# What was captured before the slot began is another span of the journal: between the two nobody read.
-_BEGIN: LiteralString = """
-with ended as (
-    update cdc.journal_span s set to_lsn = p.lsn, ended_at = now(),
-        to_time = greatest(s.from_time, p.committed_at), to_chunk = greatest(
-        s.after_chunk, (select max(j.id) from cdc.journal j where j.slot = s.slot))
-    from cdc.position p
-    where s.slot = %(slot)s and p.slot = s.slot and s.ended_at is null
-),
-begun as (
-    insert into cdc.journal_span (slot, system_id, timeline, after_chunk, from_lsn, from_time)
-    select %(slot)s, %(system_id)s, %(timeline)s, coalesce(max(id), 0), %(lsn)s::pg_lsn, now()
-    from cdc.journal where slot = %(slot)s
-)
-insert into cdc.position (slot, system_id, timeline, lsn)
-values (%(slot)s, %(system_id)s, %(timeline)s, %(lsn)s::pg_lsn)
-on conflict (slot) do update set system_id = excluded.system_id, timeline = excluded.timeline,
-    lsn = excluded.lsn, open_lsn = null, open_changes = 0, swept_at = null, captured_at = now()
 """
 _RECORD: LiteralString = f"""
 with moved as ({_MOVE} returning 1),
@@ -100,26 +81,13 @@ async def take_turn(conn: AsyncConnection[Any], slot: str) -> bool:
     return bool(row and row[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The stored position of a slot."""
-
-    system_id: str
-    timeline: int
-    progress: Progress
-    swept: bool
-
-
 async def lock_capture(conn: AsyncConnection[Any], slot: str) -> None:
     """Take the lock that lets one process capture, however it does it. It lasts as long as the connection.
 
     Raises:
         SlotInUse: if another process has it; try again in a second.
     """
-    row = await (
-        await conn.execute("select pg_try_advisory_lock(hashtextextended('cdc.capture.' || %s, 0))", [slot])
-    ).fetchone()
-    if row is None or not row[0]:
+    if not await take_turn(conn, slot):
         raise SlotInUse(f"another process captures from slot {slot}")
 
 
@@ -127,14 +95,18 @@ class CaptureStore:
     """The one connection that writes positions.
 
     Args:
-        conn: holds the advisory lock of the slot.
+        conn: holds the advisory lock of the slot; whoever writes a position writes it here.
+        lineage: where that connection leads.
         slot: whose position it is.
         lane_seconds: length of each lane's window.
     """
 
-    def __init__(self, conn: AsyncConnection[Any], slot: str, lane_seconds: Mapping[Lane, float]) -> None:
-        self._conn = conn
-        self._slot = slot
+    def __init__(
+        self, conn: AsyncConnection[Any], lineage: Lineage, slot: str, lane_seconds: Mapping[Lane, float]
+    ) -> None:
+        self.conn = conn
+        self.lineage = lineage
+        self.slot = slot
         self._lane_seconds = lane_seconds
 
     @classmethod
@@ -157,12 +129,15 @@ class CaptureStore:
                 await lock_capture(conn, slot)
             elif not await wait(conn):
                 raise SlotInUse(f"another process captures from slot {slot}")
+            lineage = await read_lineage(conn)
+            if lineage.timeline is None:
+                raise SourceUnavailable("the state database is a standby", fix="point CDC_STATE_DSN at the primary")
             silent = f"'{SILENT_SECONDS}s'"
             await conn.execute(
                 f"set idle_session_timeout = {silent}; set idle_in_transaction_session_timeout = {silent}".encode()
             )
             unless_locked.pop_all()
-        return cls(conn, slot, lane_seconds)
+        return cls(conn, lineage, slot, lane_seconds)
 
     async def keep_alive(self) -> None:
         """Say a word now and then on the connection that holds the lock, so that nobody takes us for stopped.
@@ -173,42 +148,13 @@ class CaptureStore:
         while True:
             await asyncio.sleep(_WORD_SECONDS)
             try:
-                await self._conn.execute("select 1")
+                await self.conn.execute("select 1")
             except psycopg.Error as error:
                 raise SourceUnavailable("the turn to capture was lost with its connection") from error
 
     async def close(self) -> None:
         """Let the lock go."""
-        await self._conn.close()
-
-    async def read(self) -> Position | None:
-        """Read the stored position; None before the first set-up."""
-        row = await (
-            await self._conn.execute(
-                """
-                select system_id, timeline, lsn::text, open_lsn::text, open_changes, swept_at is not null
-                from cdc.position where slot = %s
-                """,
-                [self._slot],
-            )
-        ).fetchone()
-        if row is None:
-            return None
-        progress = Progress(Lsn.parse(row[2]), None if row[3] is None else Lsn.parse(row[3]), row[4])
-        return Position(row[0], row[1], progress, row[5])
-
-    async def begin(self, system_id: str, timeline: int, lsn: Lsn) -> None:
-        """Store where a new slot begins; everything in the views is yet to be compared."""
-        await self._conn.execute(
-            _BEGIN, {"slot": self._slot, "system_id": system_id, "timeline": timeline, "lsn": str(lsn)}
-        )
-
-    async def record_gap(self, cause: str, position: Lsn, resumed: Lsn) -> None:
-        """Keep on record that a stretch of WAL was never read."""
-        await self._conn.execute(
-            "insert into cdc.gap (slot, cause, from_lsn, to_lsn) values (%s, %s, %s::pg_lsn, %s::pg_lsn)",
-            [self._slot, cause, str(position), str(resumed)],
-        )
+        await self.conn.close()
 
     async def record(self, group: Group) -> None:
         """Make a group durable.
@@ -239,31 +185,31 @@ class CaptureStore:
         }
         try:
             if group.truncated or group.deaf:
-                async with self._conn.transaction():
-                    await self._conn.execute(_TRUNCATED, params)
+                async with self.conn.transaction():
+                    await self.conn.execute(_TRUNCATED, params)
                     await self._execute_record(params)
                     deaf = {feed: Broken(Reason.KEY_NOT_CAPTURED, words) for feed, words in group.deaf.items()}
-                    await mark_broken(self._conn, deaf)
+                    await mark_broken(self.conn, deaf)
             else:
                 await self._execute_record(params)
         except psycopg.Error as error:
             raise _translate(error) from error
 
     async def _execute_record(self, params: Mapping[str, Any]) -> None:
-        row = await (await self._conn.execute(_RECORD, params)).fetchone()
+        row = await (await self.conn.execute(_RECORD, params)).fetchone()
         if row is None or row[0] != 1:
-            raise StateError(f"the position of slot {self._slot} is gone", fix="run `cdc setup`")
+            raise StateError(f"the position of slot {self.slot} is gone", fix="run `cdc setup`")
 
     async def advance(self, progress: Progress) -> None:
         """Store a position that has nothing of ours before it."""
         try:
-            await self._conn.execute(_MOVE, self._moved(progress))
+            await self.conn.execute(_MOVE, self._moved(progress))
         except psycopg.Error as error:
             raise _translate(error) from error
 
     def _moved(self, progress: Progress) -> dict[str, Any]:
         return {
-            "slot": self._slot,
+            "slot": self.slot,
             "lsn": str(progress.lsn),
             "open_lsn": None if progress.open_lsn is None else str(progress.open_lsn),
             "open_changes": progress.open_changes,

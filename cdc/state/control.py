@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
 
@@ -17,6 +17,8 @@ from cdc.state.outbox import NOTIFY_SQL
 
 BULK_SCOPE: LiteralString = "bulk lane"
 """The scope that stops the lane `bulk` of every feed and nothing else; neither a feed nor a family can be called so."""
+EVERYTHING: Final = "*"
+"""The scope that stops every feed. No family and no feed can be called that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from cdc.lsn import Lsn
+from cdc.state.causes import GapCause, in_words
 from cdc.wire.journal import JournalRelation
 
 # What a chunk takes: its body, its table of relations, and the rest of the row with its index entries.
@@ -89,7 +90,7 @@ async def spans(conn: AsyncConnection[Any], slot: str) -> list[Span]:
 
 @dataclass(frozen=True, slots=True)
 class JournalGap:
-    """A stretch of WAL that was never read."""
+    """A stretch of WAL that was never read. `cause` is its meaning in words."""
 
     cause: str
     from_lsn: str
@@ -99,13 +100,13 @@ class JournalGap:
 
 
 async def gaps(conn: AsyncConnection[Any], slot: str) -> list[JournalGap]:
-    """List a slot's gaps, oldest first."""
-    cursor = conn.cursor(row_factory=class_row(JournalGap))
-    await cursor.execute(
-        "select cause, from_lsn::text, to_lsn::text, detected_at, repaired_at from cdc.gap where slot = %s order by id",
-        [slot],
+    """List a slot's gaps, oldest first. A ledger in doubt isn't one here: the WAL was read without a hole."""
+    cursor = await conn.execute(
+        "select cause, from_lsn::text, to_lsn::text, detected_at, repaired_at from cdc.gap"
+        " where slot = %s and cause <> %s order by id",
+        [slot, GapCause.LEDGER_DOUBTFUL.name],
     )
-    return await cursor.fetchall()
+    return [JournalGap(in_words(cause), *rest) for cause, *rest in await cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)

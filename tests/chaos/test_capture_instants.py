@@ -186,9 +186,11 @@ async def test_rows_that_share_one_position_are_taken_once_each(
     assert source.entries() == [("I", "items", ("ada", str(n))) for n in range(rows)]
 
 
-async def test_nothing_is_acknowledged_while_it_waits_to_be_written(source: Source) -> None:
+async def test_nothing_is_acknowledged_while_it_waits_to_be_written(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server offers newer and newer positions meanwhile, and asks for replies."""
-    source.database.execute(f"alter database {source.name} set wal_sender_timeout = '2s'")
+    monkeypatch.setattr("cdc.source.stream.SENDER_TIMEOUT_SECONDS", 2)
     told: list[Lsn] = []
 
     def listen(line: Line, data: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cdc.source.stream import SENDER_TIMEOUT_SECONDS
 from tests.chaos.conftest import MakeSite
 from tests.support.oracle import verify
 from tests.support.pipeline import Site
@@ -23,11 +24,10 @@ _WRITES = ["insert", "upsert", "update", "delete"]
 async def test_a_slow_crm_does_not_slow_the_stream(make_site: MakeSite, seed: int) -> None:
     """The server would end a stream that is silent for so long as one call takes here."""
     site = await make_site(CDC_LEASE_SECONDS="60")
-    site.database.execute(f"alter database {site.database.name} set wal_sender_timeout = '2s'")
     workload = Workload(site.database, seed)
     running = await site.start("run")
     await running.until_said("delivery_started")
-    await site.crm.break_with({"action": "slow", "kind": _WRITES, "seconds": 6.0})
+    await site.crm.break_with({"action": "slow", "kind": _WRITES, "seconds": SENDER_TIMEOUT_SECONDS + 5})
 
     async with workload.running(pause=0.02):
         await until(lambda: _answered_slowly(site), 60, what="a slow call is answered", interval=0.2)

@@ -78,19 +78,19 @@ class Source:
     name: str
 
     @classmethod
-    async def make(cls, database: Database, folder: Path, schema: str = SCHEMA) -> Self:
+    async def make(cls, database: Database, folder: Path, schema: str = SCHEMA, *, failover: bool = False) -> Self:
         """Create the tables and run the set-up."""
         database.execute(schema)
         source = cls(database, write_profile(folder / "shop"), database.name)
         await migrate(database.dsn)
-        await source.set_up()
+        await source.set_up(failover=failover)
         return source
 
-    async def set_up(self) -> list[str]:
+    async def set_up(self, *, failover: bool = False) -> list[str]:
         """Run what is missing; return its SQL."""
         conn = await connect(self.database.dsn, purpose="setup")
         try:
-            plan = await plan_setup(conn, self.profile, publication=self.name, slot=self.name)
+            plan = await plan_setup(conn, self.profile, publication=self.name, slot=self.name, failover=failover)
             await run_setup(conn, plan)
         finally:
             await conn.close()

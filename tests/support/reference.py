@@ -164,6 +164,7 @@ def _span(seconds: float) -> str:
 
 _TABLE = re.compile(r"^create table cdc\.(\w+) \(\n(.*?)\n\)[^;]*;$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"^comment on table cdc\.(\w+) is '((?:[^']|'')*)';$", re.MULTILINE)
+_ADDED = re.compile(r"^alter table cdc\.(\w+)\n((?: +add column .*\n)+)", re.MULTILINE)
 _COLUMN = re.compile(r"^\s+(\w+)\s+([a-z_]+(?:\[\])?)[^-\n]*?(?:-- (.*))?$")
 _CONSTRAINTS = frozenset({"primary", "unique", "check", "foreign", "constraint"})
 
@@ -179,6 +180,9 @@ def state_tables() -> dict[str, tuple[str, list[tuple[str, str, str]]]]:
             comments.get(name, ""),
             [column for column in columns if column[0] not in _CONSTRAINTS],
         )
+    for name, body in _ADDED.findall(text):
+        lines = [line.replace("add column ", "", 1) for line in body.splitlines()]
+        tables[name][1].extend(match.groups(default="") for line in lines if (match := _COLUMN.match(line)))
     return tables
 
 

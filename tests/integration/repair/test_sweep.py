@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from cdc.errors import ProfileError
-from cdc.repair.sweep import Sweep, begin_sweep, mark_swept, sweep_feed
+from cdc.repair.sweep import Sweep, sweep_feed
 from cdc.routing.feeds import Feed, load_profile
+from cdc.state.gaps import begin_sweep, mark_swept
 from tests.conftest import Connect
 from tests.support.postgres import Database
 
@@ -124,25 +125,30 @@ async def test_a_view_that_cannot_be_read_is_named_without_its_values(
 
 async def test_a_sweep_closes_the_gaps_of_its_slot(database: Database, connect: Connect) -> None:
     database.apply_state()
-    database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'x', '0/1'), ('other', 'x', '0/1')")
+    database.execute(
+        "insert into cdc.gap (slot, cause, from_lsn, to_lsn)"
+        " values ('ours', 'x', '0/1', '0/2'), ('ours', 'endless', '0/1', null), ('other', 'x', '0/1', '0/2')"
+    )
     database.execute("insert into cdc.position (slot, system_id, timeline, lsn) values ('ours', '1', 1, '0/1')")
 
-    await mark_swept(await connect(), "ours", last_gap=1_000)
+    found = {"contacts": {"missing": 1, "changed": 2, "gone": 3}}
+    closed = await mark_swept(await connect(), "ours", 1_000, found)
 
-    open_gaps = database.execute("select slot from cdc.gap where repaired_at is null")
-    assert open_gaps == [("other",)]
+    open_gaps = database.execute("select slot, cause from cdc.gap where repaired_at is null order by slot")
+    assert open_gaps == [("other", "x"), ("ours", "endless")]
+    assert database.execute("select id, found from cdc.gap where repaired_at is not null") == [(closed[0], found)]
     assert database.execute("select swept_at is not null from cdc.position")[0][0]
 
 
 async def test_a_gap_that_comes_up_during_a_sweep_stays_open(database: Database, connect: Connect) -> None:
     database.apply_state()
     database.execute("insert into cdc.position (slot, system_id, timeline, lsn) values ('ours', '1', 1, '0/1')")
-    database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'before', '0/1')")
+    database.execute("insert into cdc.gap (slot, cause, from_lsn, to_lsn) values ('ours', 'before', '0/1', '0/2')")
     state = await connect()
-    last_gap = await begin_sweep(state, "ours")
-    database.execute("insert into cdc.gap (slot, cause, from_lsn) values ('ours', 'meanwhile', '0/2')")
+    owed = await begin_sweep(state, "ours")
+    database.execute("insert into cdc.gap (slot, cause, from_lsn, to_lsn) values ('ours', 'meanwhile', '0/2', '0/3')")
 
-    await mark_swept(state, "ours", last_gap)
+    await mark_swept(state, "ours", owed.last_gap, {})
 
     assert database.execute("select cause from cdc.gap where repaired_at is null") == [("meanwhile",)]
     assert database.execute("select swept_at is null from cdc.position")[0][0]

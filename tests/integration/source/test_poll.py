@@ -12,7 +12,9 @@ import pytest
 
 from cdc.embedded.postgres import EmbeddedPostgres
 from cdc.lsn import Lsn
+from cdc.state import position
 from cdc.state.capture import CaptureStore
+from cdc.state.lineage import Lineage
 from tests.support.capture import Source
 from tests.support.postgres import fresh_database
 from tests.support.waiting import until
@@ -25,7 +27,11 @@ async def test_captured_changes_that_were_never_acknowledged_do_not_hold_up_the_
     end = Lsn.parse(source.database.execute("select pg_current_wal_flush_lsn()::text")[0][0])
     system_id = source.database.execute("select system_identifier::text from pg_control_system()")[0][0]
     store = await CaptureStore.open(source.database.dsn, source.name, {})
-    await store.begin(system_id, 1, end)  # as if all were stored, and the process killed before it could say so
+    here = Lineage(system_id, 1)
+    footing = position.Footing(here, store.lineage, None)
+    await position.begin(
+        store.conn, source.name, footing, end
+    )  # as if all were stored, and the process killed before it could say so
     await store.close()
     async with source.capturing("poll"):
         await source.drained("marker")
@@ -63,7 +69,7 @@ async def test_a_slot_that_somebody_moves_between_two_peeks_is_a_gap_on_record(s
         await until(source.gaps, what="the gap on record")
         await source.drained("marker 2")
         assert capture.sweep_due.is_set()
-    assert source.gaps() == ["the slot was advanced or made anew by somebody else"]
+    assert source.gaps() == ["SLOT_ADVANCED" if how == "advanced" else "SLOT_RECREATED"]
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import pytest
 from psycopg import AsyncConnection
 
 from cdc.lsn import Lsn
-from cdc.state import journal
+from cdc.state import journal, position
 from cdc.state.capture import CaptureStore
 from cdc.state.database import migrate, shipped_migrations
 from cdc.state.journal import RetentionOvertook, Span, read_chunks, spans, trim
+from cdc.state.lineage import Lineage
 from cdc.wire.journal import begin_entry, compress, tag
 from tests.conftest import Connect
 from tests.support.pgoutput import row
@@ -24,7 +25,8 @@ WEEK, PLENTY = 7 * 86_400.0, 1 << 30
 async def begin(database: Database, slot: str, lsn: int, *, system_id: str = "1") -> None:
     store = await CaptureStore.open(database.dsn, slot, {})
     try:
-        await store.begin(system_id, 1, Lsn(lsn))
+        here = Lineage(system_id, 1)
+        await position.begin(store.conn, slot, position.Footing(here, here, None), Lsn(lsn))
     finally:
         await store.close()
 

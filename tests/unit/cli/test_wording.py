@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc.cli.wording import milliseconds, size, story_outcome
+from cdc.cli.wording import exact_duration, milliseconds, size, story_outcome
 from cdc.embedded.story import Deltas
 
 
@@ -30,3 +30,10 @@ def test_milliseconds(value: float | None, words: str) -> None:
 )
 def test_story_outcome(deltas: Deltas, words: str) -> None:
     assert story_outcome(deltas) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (11_400, "3 h 10 min"), (90_000, "1 d 1 h")]
+)
+def test_an_exact_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
+    assert exact_duration(seconds) == words
