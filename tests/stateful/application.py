@@ -114,11 +114,10 @@ class Act:
 
 @dataclass
 class Commit:
-    """A transaction that has committed: none of it lies below `before`, and all of it below `after`."""
+    """A transaction that has committed: its commit, and nothing else of ours, lies right behind `before`."""
 
     entries: list[Entry]
     before: Lsn
-    after: Lsn
 
 
 @dataclass
@@ -195,7 +194,7 @@ class Session:
     def committed(self, before: Lsn) -> None:
         """Note that the open transaction is committed."""
         assert self.pending is not None
-        self.history.commits.append(Commit(self.pending, before, self.lsn()))
+        self.history.commits.append(Commit(self.pending, before))
         self.pending = None
 
     def roll_back(self) -> None:

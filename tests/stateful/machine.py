@@ -98,7 +98,7 @@ class PipelineMachine(RuleBasedStateMachine):
         before = session.lsn()
         task = self.ground.run(self._commit_in_thread(session))
         assert session.pending is not None
-        self.history.commits.append(Commit(session.pending, before, self.ground.lsn()))
+        self.history.commits.append(Commit(session.pending, before))
         self.hanging = task
 
     async def _commit_in_thread(self, session: Session) -> asyncio.Task[Any]:

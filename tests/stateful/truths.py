@@ -69,15 +69,14 @@ class Truths:
             yield f"journal: {self.journal.entries} is not the beginning of {wanted}"
         if Lsn.parse(confirmed) > lsn:
             yield f"slot: acknowledged up to {confirmed}, stored up to {position}"
-        end = 0
-        for commit in self.history.commits:
-            begin, end = end, end + len(commit.entries)
-            if lsn >= commit.after and taken < end:
-                yield f"position: {position} is beyond a commit of which the journal lacks {end - taken} entries"
-            if taken >= end > begin and lsn <= commit.before and not is_open:
-                yield f"position: {position} is before {commit.before}, which is in the journal"
-        if is_open and open_changes <= 0:
-            yield "position: open, and nothing taken"
+        whole = sum(len(commit.entries) for commit in self.history.commits if commit.before < lsn)
+        inside = [kind for kind, _, _ in self.journal.entries[whole:] if kind != "O"]
+        if taken < whole:
+            yield f"position: {position} is beyond {whole} entries, and the journal has {taken}"
+        elif is_open and len(inside) != open_changes:
+            yield f"position: {open_changes} changes of the open transaction, and {len(inside)} in the journal"
+        elif not is_open and taken > whole:
+            yield f"position: {position} is beyond {whole} entries only, and the journal has {taken}"
 
     def _writes(self) -> Iterator[str]:
         """Only what was committed, and never an older version after a newer one."""
