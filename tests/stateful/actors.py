@@ -22,11 +22,10 @@ from cdc.routing.feeds import Lane
 from cdc.source.capture import Capture
 from tests.stateful.crm import SteppedSink
 from tests.stateful.gates import GATE, Gate, GatedPool, Killed
-from tests.stateful.ground import SLOT, Ground
+from tests.stateful.ground import HASH_KEY, SLOT, Ground
 from tests.support.waiting import until
 
 LEASE, CALL = 3000.0, 1000.0
-HASH_KEY = b"k" * 32
 _CAPTURES = f"select 1 from pg_stat_activity where application_name like 'cdc % {SLOT}%'"
 
 

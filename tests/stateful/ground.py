@@ -32,6 +32,7 @@ from tests.support.capture import Source, write_profile
 from tests.support.postgres import Database
 
 SLOT = "machine"
+HASH_KEY = b"k" * 32
 _MOST_DEAD_ROWS = 25
 _T = TypeVar("_T")
 

@@ -11,8 +11,7 @@ from cdc.routing.feeds import Lane
 from cdc.state import control, failures
 from cdc.state.failures import Selection
 from cdc.state.outbox import Mark, mark
-from tests.stateful.actors import HASH_KEY
-from tests.stateful.ground import Ground
+from tests.stateful.ground import HASH_KEY, Ground
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdc.delivery.planner import field_hash
 from cdc.lsn import Lsn
 from cdc.wire.journal import JournalRelation, read_body
 from sinks.base import Action
 from tests.stateful.application import Entry, History
 from tests.stateful.crm import SteppedSink
-from tests.stateful.ground import Ground
+from tests.stateful.ground import HASH_KEY, Ground
 
 _FEEDS_OF = {"public.people": "people", "public.visits": "people", "public.awards": "awards"}
 _POSITION = """
@@ -57,7 +58,8 @@ class Truths:
     def check(self) -> None:
         """Raises AssertionError with everything that is wrong."""
         self.journal.read(self.ground)
-        problems = [*self._capture(), *self._writes(), *self._doubles(), *self._bells(), *self._withdrawals()]
+        checks = (self._capture, self._writes, self._doubles, self._bells, self._withdrawals, self._ledger)
+        problems = [problem for check in checks for problem in check()]
         assert not problems, "\n".join(problems)
 
     def _capture(self) -> Iterator[str]:
@@ -112,6 +114,18 @@ class Truths:
     @property
     def known(self) -> set[tuple[str, str]]:
         return set(self.ground.observer.execute("select feed, key from cdc.outbox"))
+
+    def _ledger(self) -> Iterator[str]:
+        """A hash stands in the ledger only while the sink certainly holds that value."""
+        query = "select feed, record_id, crm_id, field_hashes from cdc.ledger where state = 'sent'"
+        for feed, record_id, crm_id, hashes in self.ground.observer.execute(query):
+            held = self.sinks[feed].records.get(crm_id)
+            if hashes and held is None:
+                yield f"ledger: {feed} has {record_id}, which the sink has not"
+            elif held is not None:
+                wrong = [n for n, digest in hashes.items() if field_hash(HASH_KEY, n, held.fields.get(n)) != digest]
+                if wrong:
+                    yield f"ledger: {feed} {record_id} is wrong about {wrong}"
 
     def _withdrawals(self) -> Iterator[str]:
         """Until somebody approves more, or an hour begins anew, no more have left than the breaker lets pass."""
