@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from sinks.base import Delivered, Effect, Operation, Outcome, Refused
+from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.zoho.limits import Kind
 from sinks.zoho.module import ModuleSink
@@ -36,6 +37,7 @@ class ContactsSink(ModuleSink):
             duplicate_check_fields=[self._external_name],
             trigger=[],  # without the key every workflow rule of the organisation runs, mails included
         )
+        _check_order(operations, items)
         outcomes = [self._outcome(op, item) for op, item in zip(operations, items, strict=True)]
         self._report_strangers(items)
         return outcomes
@@ -64,6 +66,23 @@ class ContactsSink(ModuleSink):
         }
         if fields:
             log.warning("zoho_matched_on_other_field", module=self.module, fields=sorted(f for f in fields if f))
+
+
+def _check_order(operations: Sequence[Operation], items: Sequence[Item]) -> None:
+    """Refuse an answer that isn't in the order of the request, as far as the ids that we know can tell.
+
+    The order is all that ties a new contact's id to its record. One known id in another's place may be two contacts
+    that somebody merged; when all of them are there, and not where they belong, the answer was shuffled.
+
+    Raises:
+        SinkError: BAD_ANSWER with `maybe_applied`.
+    """
+    known = [op.crm_id for op in operations]
+    given = [item.crm_id if isinstance(item, Done) else None for item in items]
+    expected = {crm_id for crm_id in known if crm_id is not None}
+    displaced = any(crm_id not in (None, answered) for crm_id, answered in zip(known, given, strict=True))
+    if displaced and expected <= set(given):
+        raise SinkError(Reason.BAD_ANSWER, "results are not in the order of the request", maybe_applied=True)
 
 
 def _effect(item: Done) -> Effect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,25 @@ async def test_an_answer_that_does_not_match_the_request_is_in_doubt(crm: Crm, f
     with pytest.raises(SinkError) as error:
         await sink.deliver(operations)
     assert (error.value.reason, error.value.maybe_applied) == (Reason.BAD_ANSWER, True)
+
+
+async def test_ids_that_stand_in_each_others_place_are_an_answer_out_of_order(crm: Crm) -> None:
+    """The new one between them would be given a wrong id, and all that hangs on it go to somebody else."""
+    sink = await crm.contacts()
+    first, second = [o for o in await sink.deliver([create("u1"), create("u2")]) if isinstance(o, Delivered)]
+    operations = [
+        replace(update("u1"), crm_id=first.crm_id),
+        create("u3"),
+        create("u4"),
+        replace(update("u2"), crm_id=second.crm_id),
+    ]
+    crm.break_("reorder_answer", kind="upsert", times=1)
+    with pytest.raises(SinkError) as error:
+        await sink.deliver(operations)
+    assert (error.value.reason, error.value.maybe_applied) == (Reason.BAD_ANSWER, True)
+    again = await sink.deliver(operations)
+    ids = {record["External_ID"]: record["id"] for record in crm.stored("Contacts")}
+    assert {o.record_id: o.crm_id for o in again if isinstance(o, Delivered)} == ids
 
 
 async def test_withdrawing_by_id_deletes(crm: Crm) -> None:
