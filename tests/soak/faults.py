@@ -28,7 +28,6 @@ _CRM_FAULTS: list[dict[str, Any]] = [
     {"action": "status", "status": 429, "kind": _WRITES, "times": 3},
     {"action": "html_502", "kind": _WRITES, "times": 1},
     {"action": "short_answer", "kind": ["insert", "upsert"], "times": 1},
-    {"action": "reorder_answer", "kind": "upsert", "times": 1},
     {"action": "delay", "kind": _WRITES, "times": 15, "seconds": 0.6},
     {"action": "apply_then_hang", "kind": ["insert", "upsert"], "times": 1},
     {"action": "hang", "kind": _WRITES, "times": 1},

@@ -48,8 +48,9 @@ class Life:
         return self.samples[-1].at - self.samples[0].at if self.samples else 0.0
 
     def warm(self) -> list[Sample]:
-        """The samples after the first half minute, in which modules are loaded and pools filled."""
-        return [s for s in self.samples if s.at - self.samples[0].at >= _WARM_UP_SECONDS]
+        """The samples after the first quarter, in which modules are loaded, pools filled and first batches sent."""
+        warm_up = max(_WARM_UP_SECONDS, self.seconds / 4)
+        return [s for s in self.samples if s.at - self.samples[0].at >= warm_up]
 
     def slopes(self) -> tuple[float, float] | None:
         """Fit lines: megabytes and handles an hour. None if it didn't live long enough to say."""
