@@ -29,7 +29,6 @@ class Fault(BaseModel):
         tests: `path::function` of each test that stages it.
         left_out: why nothing stages it.
         program: what stages it, where that is no test.
-        awaited: where tests are that aren't merged yet.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,12 +40,11 @@ class Fault(BaseModel):
     limit: str = ""
     tests: tuple[str, ...]
     left_out: str = ""
-    awaited: str = ""
     program: str = ""
 
     @model_validator(mode="after")
     def _is_covered_or_excused(self) -> Self:
-        if bool(self.tests or self.awaited or self.program) == bool(self.left_out):
+        if bool(self.tests or self.program) == bool(self.left_out):
             raise ValueError(f"fault {self.number}: tests, or a reason why there are none")
         return self
 
@@ -89,8 +87,6 @@ def _tests(fault: Fault) -> Iterator[str]:
         yield f"[{name.removeprefix('test_').replace('_', ' ')}](../{path})"
     if fault.program:
         yield f"`{fault.program}`"
-    if fault.awaited:
-        yield f"*awaited: {fault.awaited}*"
     if fault.left_out:
         yield f"*none: {fault.left_out}*"
 
