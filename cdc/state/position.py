@@ -154,6 +154,8 @@ _FOOTING_SQL: LiteralString = f"""
 select p.system_id, p.timeline, p.state_system_id is null
     or (p.state_system_id, p.state_timeline) is not distinct from (here.system_id, here.timeline)
 from cdc.position p, ({LINEAGE_SQL}) as here (system_id, timeline)
+where not exists (  -- a pipeline that rings from Realtime now has left its slot behind
+    select from cdc.doorbell d where d.pipeline = p.slot and d.updated_at > p.captured_at)
 """
 
 

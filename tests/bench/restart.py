@@ -1,9 +1,13 @@
-"""`cdc run` killed with SIGKILL and started again: how long until the slot streams, and its memory when idle."""
+"""`cdc run` killed or stopped: how long until the slot streams to its successor. And its memory when idle.
+
+The successor is the same command started again, or a standby that was waiting.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,28 +26,38 @@ from tests.bench.running import KEY
 from tests.support.waiting import until
 
 KILLS: Final = 10
+TAKEOVERS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Restarts:
-    """Seconds from the kill to streaming again, and the resident memory of an idle `cdc run`."""
+class Successions:
+    """Seconds from the signal until the server streams to the successor.
 
-    seconds: tuple[float, ...]
+    Attributes:
+        restarted: after SIGKILL, by the same command started again.
+        killed: after SIGKILL, by a standby.
+        stopped: after SIGTERM, by a standby.
+        idle_mb: resident memory of an idle `cdc run`.
+    """
+
+    restarted: tuple[float, ...]
+    killed: tuple[float, ...]
+    stopped: tuple[float, ...]
     idle_mb: float
 
-    @property
-    def median(self) -> float:
-        """Of all kills."""
-        return median(self.seconds)
+
+def in_words(seconds: tuple[float, ...]) -> str:
+    """Give median and longest."""
+    return f"median {median(seconds):.2f} s, longest {max(seconds):.2f} s"
 
 
-def restarts() -> Restarts:
-    """Kill it again and again, on a database that is at rest."""
+def successions() -> Successions:
+    """Kill and stop it again and again, on a database that is at rest."""
     with server_with_users(500, listen_tcp=True) as backlog:
-        return asyncio.run(_restarts(backlog))
+        return asyncio.run(_successions(backlog))
 
 
-async def _restarts(backlog: Backlog) -> Restarts:
+async def _successions(backlog: Backlog) -> Successions:
     async with (
         await start_simulator(SimulatorConfig(credits=1_000_000)) as simulator,
         await psycopg.AsyncConnection.connect(backlog.dsn, autocommit=True) as conn,
@@ -69,10 +83,39 @@ async def _restarts(backlog: Backlog) -> Restarts:
                 process = _start(environment)
                 walsender = await _streaming(conn, walsender)
                 seconds.append(time.perf_counter() - began)
+            process, killed = await _takeovers(conn, process, environment, signal.SIGKILL)
+            process, stopped = await _takeovers(conn, process, environment, signal.SIGTERM)
         finally:
             process.kill()
             process.wait()
-    return Restarts(tuple(seconds), idle_mb)
+    return Successions(tuple(seconds), killed, stopped, idle_mb)
+
+
+async def _takeovers(
+    conn: psycopg.AsyncConnection[tuple[object, ...]],
+    process: subprocess.Popen[bytes],
+    environment: dict[str, str],
+    number: signal.Signals,
+) -> tuple[subprocess.Popen[bytes], tuple[float, ...]]:
+    """Signal the process that captures, each time with a standby that waits; gives the last successor."""
+    seconds = []
+    for _ in range(TAKEOVERS):
+        walsender = await _streaming(conn, None)
+        standby = _start(environment)
+        await until(lambda pid=standby.pid: _is_there(conn, pid), 60, what="the standby")  # type: ignore[misc]
+        began = time.perf_counter()
+        process.send_signal(number)
+        await _streaming(conn, walsender)
+        seconds.append(time.perf_counter() - began)
+        process.wait()
+        process = standby
+    return process, tuple(seconds)
+
+
+async def _is_there(conn: psycopg.AsyncConnection[tuple[object, ...]], pid: int) -> bool:
+    """Tell whether a process has said that it is there; it asks for the turn in the same moment."""
+    cursor = await conn.execute("select 1 from cdc.worker where pid = %s and role = 'capture'", [pid])
+    return await cursor.fetchone() is not None
 
 
 def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -86,6 +86,6 @@ async def test_a_view_that_does_not_fit_is_found_with_its_line(
 async def test_a_state_database_behind_the_transaction_pooler_is_refused(source: Database, profile: Profile) -> None:
     """It would give each statement another session: no advisory lock, no LISTEN."""
     state = "postgresql://postgres:s3cr3t@db.abcdefgh.supabase.co:6543/postgres"
-    with pytest.raises(PreflightError, match="CDC_STATE_DSN leads to the pooler in transaction mode") as caught:
+    with pytest.raises(PreflightError, match="CDC_STATE_DSN leads to a pooler in transaction mode") as caught:
         await make_plan(source.dsn, state, Settings(cdc_slot=f"s_{source.name}"), profile)
     assert "s3cr3t" not in str(caught.value)

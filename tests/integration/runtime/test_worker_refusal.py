@@ -24,6 +24,6 @@ def test_a_worker_refuses_the_transaction_pooler(
     monkeypatch.setenv("CDC_ENCRYPTION_KEY", base64.b64encode(bytes(range(32))).decode())
     for name in ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET", "ZOHO_REFRESH_TOKEN"):
         monkeypatch.setenv(name, "x")
-    with pytest.raises(PreflightError, match=f"{named} leads to the pooler in transaction mode") as caught:
+    with pytest.raises(PreflightError, match=f"{named} leads to a pooler in transaction mode") as caught:
         worker()
     assert "s3cr3t" not in str(caught.value)
