@@ -28,7 +28,7 @@ from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.status import read_status
 from cdc.settings import Settings
-from cdc.source.poolers import check_sessions
+from cdc.source.poolers import check_sessions, refuse_transaction_pooler
 from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
 from cdc.waiting import unless
@@ -67,9 +67,13 @@ def worker() -> None:
 
 
 async def _work(settings: Settings, profile: Profile, stop: asyncio.Event) -> int:
-    await check_sessions(configured_source(settings))
+    addresses = {"DATABASE_URL": configured_source(settings)}
     if settings.cdc_state_dsn is not None:
-        await check_sessions(settings.cdc_state_dsn.get_secret_value(), "CDC_STATE_DSN")
+        addresses["CDC_STATE_DSN"] = settings.cdc_state_dsn.get_secret_value()
+    for setting, dsn in addresses.items():  # before anybody is called
+        refuse_transaction_pooler(dsn, setting)
+    for setting, dsn in addresses.items():
+        await check_sessions(dsn, setting)
     async with prepare(settings, profile) as environment, open_connections(environment) as connections:
         async with connections.state.connection() as conn:
             if await pending_migrations(conn):
