@@ -39,7 +39,7 @@ def configure_logging(
         processors=[*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=target),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a few lines a batch; a cached logger would outlive its stream
     )
     # What libraries log takes the same form, so that a machine can read every line.
     of_libraries = logging.StreamHandler(target)

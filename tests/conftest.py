@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 
 from cdc.errors import ConfigError
 from tests.support.postgres import Database, choose_provider, fresh_database, serve
@@ -55,6 +57,17 @@ def seed(request: pytest.FixtureRequest) -> int:
     """What all chance in a test comes from: `--seed`, else a number of the test's own that is always the same."""
     given = request.config.getoption("seed")
     return zlib.crc32(request.node.nodeid.encode()) % 100_000 if given is None else int(given)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Leave logging as it was, so that no test writes to the stream of another one, which is closed."""
+    before = structlog.get_config()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

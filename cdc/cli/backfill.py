@@ -36,6 +36,8 @@ class _FeedOrCommand(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+_WIDE = 100  # columns that the estimate takes
+
 app = typer.Typer(
     cls=_FeedOrCommand,
     help="Send everything that differs: priced beforehand, by Bulk Write where that is cheaper. "
@@ -136,12 +138,13 @@ def _ask(found: Estimate, *, yes: bool) -> None:
 
 def _print_estimate(found: Estimate) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("feed", "compared", "to send", "to withdraw", "credits", "by ordinary calls", "way"):
+    for heading in ("feed", "compared", "to send", "to withdraw", "credits", "by calls alone", "way"):
         table.add_column(heading, justify="left" if heading in {"feed", "way"} else "right")
     for feed in found.feeds:
         numbers = (feed.compared, feed.records, feed.gone, feed.split.credits, feed.split.credits_singly)
         table.add_row(feed.feed, *map(str, numbers), feed.way)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.width = max(console.width, _WIDE)
     console.print(table)
     console.print(
         f"{found.records} records, {found.credits} credits"

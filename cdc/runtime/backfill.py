@@ -52,7 +52,7 @@ class FeedEstimate:
         jobs = len(self.split.jobs)
         parts = [f"{jobs} Bulk Write job{'s' if jobs > 1 else ''}"] if jobs else []
         if self.split.singly:
-            parts.append(f"{self.split.singly} by ordinary calls")
+            parts.append(f"{self.split.singly} by calls")
         return ", ".join(parts) or "nothing to send"
 
 
