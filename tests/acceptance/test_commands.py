@@ -120,11 +120,16 @@ def test_sweep_finds_what_differs_and_costs_nothing_when_nothing_does(
     configured("sweep", "people").refused(2, "no feed 'people'", "contacts")
 
 
-def test_a_forced_sweep_sends_even_what_is_equal(configured: Cdc, crm: Crm) -> None:
+def test_a_forced_sweep_sends_even_what_is_equal_once_the_breaker_is_told_that_it_is_meant(
+    configured: Cdc, crm: Crm
+) -> None:
     assert configured("run", "--until-idle").code == 0
     calls = len(crm.writes())
 
     assert configured("sweep", "contacts", "--force").code == 0
+    assert configured("run", "--until-idle").code == 3, "a hundred have gone, the rest is held"
+    [group] = configured("held", "list", "--json").json
+    assert configured("held", "approve", "contacts", "--kind", "rewrite", "--as-of", str(group["as_of"])).code == 0
     assert configured("run", "--until-idle").code == 0
 
     sent = crm.writes()[calls:]
