@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_CANCEL_AGAIN_SECONDS = 0.5
+
 
 async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
     """Return when the event is set, or when the time is over."""
@@ -26,8 +28,10 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
         if working.done():
             return working.result()
     finally:
-        for task in (working, stopping):
-            task.cancel()
+        stopping.cancel()
+        while not working.done():  # a cancellation that meets the end of a wait is lost before Python 3.12 (gh-86296)
+            working.cancel()
+            await asyncio.wait({working}, timeout=_CANCEL_AGAIN_SECONDS)
         await asyncio.gather(working, stopping, return_exceptions=True)
     return None
 

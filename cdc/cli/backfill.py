@@ -13,7 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from cdc.cli.progress import follow, job_line
-from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
+from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted
 from cdc.cli.wording import duration
 from cdc.errors import ConfigError
 from cdc.repair.sweep import sweep_feed
@@ -62,12 +62,21 @@ def start(
     """
     settings, profile = begin()
     feeds = _chosen(profile, feed)
-    try:
-        code = asyncio.run(_start(settings, profile, feeds, dry_run=dry_run, yes=yes, as_json=as_json))
-    except KeyboardInterrupt:
+    found = asyncio.run(_estimate(settings, profile, feeds))
+    if as_json and dry_run:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _print_estimate(found)
+    if dry_run or not found.records:
+        return
+    _ask(found, yes=yes)
+    last = run_unless_interrupted(_start(settings, profile, feeds, found.records))
+    if last is None:
         typer.echo("the work goes on in `cdc run`; see `cdc backfill status`", err=True)
         return
-    raise typer.Exit(code)
+    if as_json:
+        typer.echo(json.dumps(last.as_json(), indent=2))
+    raise typer.Exit(EXIT_DEGRADED if last.parked else 0)
 
 
 @app.command()
@@ -106,26 +115,21 @@ def _chosen(profile: Profile, feed: str | None) -> list[str]:
     return sorted(profile.feeds, key=lambda name: profile.feeds[name].needs is not None)
 
 
-async def _start(
-    settings: Settings, profile: Profile, feeds: list[str], *, dry_run: bool, yes: bool, as_json: bool
-) -> int:
+async def _estimate(settings: Settings, profile: Profile, feeds: list[str]) -> Estimate:
     async with open_databases(settings) as (source, state):
-        key = settings.cdc_encryption_key
-        hash_key = Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
-        found = await estimate(source, state, profile, settings, hash_key, feeds)
-        if as_json and dry_run:
-            typer.echo(json.dumps(found.as_json(), indent=2))
-        else:
-            _print_estimate(found)
-        if dry_run or not found.records:
-            return 0
-        _ask(found, yes=yes)
+        return await estimate(source, state, profile, settings, _hash_key(settings), feeds)
+
+
+async def _start(settings: Settings, profile: Profile, feeds: list[str], records: int) -> BackfillStatus:
+    async with open_databases(settings) as (source, state):
         for name in feeds:
-            await sweep_feed(source, state, profile.feeds[name], hash_key)
-        last = await follow(state, found.records)
-    if as_json:
-        typer.echo(json.dumps(last.as_json(), indent=2))
-    return EXIT_DEGRADED if last.parked else 0
+            await sweep_feed(source, state, profile.feeds[name], _hash_key(settings))
+        return await follow(state, records)
+
+
+def _hash_key(settings: Settings) -> bytes:
+    key = settings.cdc_encryption_key
+    return Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
 
 
 def _ask(found: Estimate, *, yes: bool) -> None:

@@ -13,7 +13,7 @@ import typer
 from psycopg import AsyncConnection
 from rich.console import Console
 
-from cdc.cli.start import EXIT_DEGRADED, EXIT_REFUSED, begin, configured_source, open_databases
+from cdc.cli.start import EXIT_DEGRADED, EXIT_REFUSED, begin, configured_source, open_databases, run_unless_interrupted
 from cdc.cli.wording import exact_duration, explain_gap, size
 from cdc.repair.sweep import sweep_all
 from cdc.routing.feeds import Profile
@@ -55,9 +55,8 @@ def show(
     if context.invoked_subcommand is not None:
         return
     settings, _ = begin()
-    try:
-        degraded = asyncio.run(_show(settings, as_json=as_json, watch=watch))
-    except KeyboardInterrupt:
+    degraded = run_unless_interrupted(_show(settings, as_json=as_json, watch=watch))
+    if degraded is None:
         return
     raise typer.Exit(EXIT_DEGRADED if degraded else 0)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 import structlog
@@ -20,6 +20,9 @@ from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile, load_profile
 from cdc.settings import Settings, load_settings, unknown_variables
 from cdc.state.envelope import Keyring
+from cdc.waiting import unless
+
+T = TypeVar("T")
 
 EXIT_ERROR = 1
 EXIT_REFUSED = 2
@@ -74,6 +77,17 @@ def run_until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]
     except asyncio.CancelledError:
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def run_unless_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run what only looks on; Ctrl-C ends it, and gives None."""
+
+    async def main() -> T | None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        return await unless(stop, work)
+
+    return asyncio.run(main())
 
 
 async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:

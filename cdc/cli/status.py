@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
+from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted
 from cdc.cli.wording import exact_duration, explain_gap, explain_pause, size
 from cdc.runtime.status import Doorbell, Status, read_status
 from cdc.settings import Settings
@@ -28,9 +28,8 @@ def status(
 ) -> None:
     """Show slot, outbox, credits, pauses and gaps. Exits with 3 when something is parked, paused or lost."""
     settings, _ = begin()
-    try:
-        degraded = asyncio.run(_watch(settings, as_json) if watch else _once(settings, as_json))
-    except KeyboardInterrupt:
+    degraded = run_unless_interrupted(_watch(settings, as_json) if watch else _once(settings, as_json))
+    if degraded is None:
         return
     raise typer.Exit(EXIT_DEGRADED if degraded else 0)
 

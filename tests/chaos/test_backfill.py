@@ -53,7 +53,7 @@ async def _started(site: Site, kind: str) -> bool:
     [
         pytest.param("uploading", {"action": "hang", "kind": "upload", "times": 1}, 1, marks=pytest.mark.long),
         ("after the job was created", {"action": "apply_then_hang", "kind": "bulk_write", "times": 1}, 2),
-        ("polling", {"action": "hold_job", "kind": "bulk_write"}, 1),
+        pytest.param("polling", {"action": "hold_job", "kind": "bulk_write"}, 1, marks=pytest.mark.long),
         pytest.param(
             "before settling", {"action": "hang", "kind": "bulk_result", "times": 1}, 1, marks=pytest.mark.long
         ),

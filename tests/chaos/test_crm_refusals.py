@@ -125,6 +125,7 @@ async def _mixed(site: Site) -> bool:
     return len(partial) >= 2 and len({code for call in partial for code in call["codes"]}) >= 3
 
 
+@pytest.mark.long
 async def test_records_that_others_deleted_or_keep_locked(make_site: MakeSite) -> None:
     site = await make_site()
     chronicle = make_somebody(site.database)

@@ -63,6 +63,7 @@ async def _until_settling(site: Site) -> None:
     await until(lambda: site.database.execute(waiting), 40, what="a batch is about to be settled")
 
 
+@pytest.mark.long
 async def test_a_kill_in_the_middle_of_settling(make_site: MakeSite) -> None:
     site = await make_site()
     chronicle = make_somebody(site.database)

@@ -149,6 +149,7 @@ async def _strike(make_site: MakeSite, database: Database, *, seed: int, blows: 
         await verify(site, workload.chronicle)
 
 
+@pytest.mark.long
 async def test_processes_that_are_killed_hand_over(make_site: MakeSite, database: Database, seed: int) -> None:
     async with _phoenix(make_site, database, seed=seed) as (phoenix, site):
         workload = Workload(database, 33)

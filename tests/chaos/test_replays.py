@@ -35,6 +35,7 @@ async def _state(site: Site) -> list[object]:
     return [{name: value for name, value in record.items() if name != "Modified_Time"} for record in records]
 
 
+@pytest.mark.long
 async def test_a_window_that_is_delivered_already(make_site: MakeSite, seed: int) -> None:
     site = await make_site()
     workload = Workload(site.database, seed)

@@ -102,6 +102,7 @@ async def test_a_wrong_database_is_neither_read_nor_delivered_from_until_a_perso
             await worker.stop()
 
 
+@pytest.mark.long
 async def test_run_until_idle_ends_where_a_person_must_decide(tmp_path: Path) -> None:
     async with own_site(tmp_path) as (_, site):
         await site.settle()
