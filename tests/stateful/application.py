@@ -144,7 +144,7 @@ class History:
         self.events.update(e for (e,) in conn.execute("select event_id from cdc.awards"))
 
 
-ROWS = 3
+ROWS = 2
 """How many people each session has."""
 
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, ClassVar
-
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from cdc.state.failures import Selection
-from tests.stateful.actors import CALL, LEASE, Capturer, Crew, Flight
-from tests.stateful.application import ROWS, Act, Commit, History, Session, Verb
-from tests.stateful.crm import Answer, SteppedSink
-from tests.stateful.ground import Ground
+from tests.stateful.actors import CALL, LEASE, Crew, Flight
+from tests.stateful.application import ROWS, Act, Verb
+from tests.stateful.application_rules import ApplicationRules
+from tests.stateful.crm import Answer
 from tests.stateful.operator import Operator
-from tests.stateful.truths import Truths
-from tests.support.waiting import until
 
-ACTS = st.builds(
-    Act,
-    st.sampled_from(Verb),
-    st.integers(0, ROWS - 1),
-    st.integers(0, 5),
-    st.sampled_from([False, False, False, True]),
-)
 FEEDS = st.sampled_from(["people", "awards"])
 CHOICE = st.integers(0, 3)
 SECONDS = st.sampled_from([2.0, 400.0, CALL + 500, LEASE + 100])
+_A_MOMENT = 60.0
 _TURNS_AT_MOST = 60
 _HELD = Selection(reason="HELD_BY_BREAKER")
 _TO_COME = (
@@ -36,109 +25,21 @@ _TO_COME = (
 _MAY_WAIT = {("HELD_BY_BREAKER",), ("INVALID_VALUE",), ("BAD_ANSWER",), ("RECORD_LOCKED",), ("PARENT_NOT_DELIVERED",)}
 
 
-class PipelineMachine(RuleBasedStateMachine):
+class PipelineMachine(ApplicationRules):
     """One example: from an empty application to a drained pipeline."""
-
-    ground: ClassVar[Ground]
 
     def __init__(self) -> None:
         super().__init__()
-        self.ground.reset()
-        self.history = History()
-        self.sinks = {
-            "people": SteppedSink(name="memory.people", batch_size=2, call_seconds=CALL),
-            "awards": SteppedSink(name="memory.awards", batch_size=2, unique=False, call_seconds=CALL),
-        }
-        self.sessions = [Session(conn, self.history, 1 + n * ROWS) for n, conn in enumerate(self.ground.apps)]
-        self.capturer = Capturer(self.ground)
         self.crew = Crew(self.ground, self.sinks)
         self.operator = Operator(self.ground)
-        self.truths = Truths(self.ground, self.history, self.sinks)
-        self.hanging: asyncio.Task[Any] | None = None
-
-    # -- the application -------------------------------------------------------------------------------------------
 
     @initialize(people=st.integers(0, ROWS))
     def begin(self, people: int) -> None:
         """Some people are there, and delivered, before anything goes wrong."""
         if people:
             acts = [Act(Verb.EDIT, n) for n in range(people)] + [Act(Verb.AWARD, 0)]
-            self.write(0, acts, end="commit")
-            self.capture_everything()
+            self.write(0, acts, end="commit and capture")
             self._deliver_everything()
-
-    @rule(
-        session=st.integers(0, 1),
-        acts=st.lists(ACTS, min_size=1, max_size=4),
-        end=st.sampled_from(["commit"] * 4 + ["roll back", "leave open"]),
-    )
-    def write(self, session: int, acts: list[Act], end: str) -> None:
-        chosen = self.sessions[session]
-        chosen.write(acts)
-        if end == "commit":
-            chosen.commit()
-            self.history.note_shown(self.ground.observer)
-        elif end == "roll back":
-            chosen.roll_back()
-
-    @precondition(lambda self: any(s.pending is not None for s in self.sessions[:2]))
-    @rule(commits=st.booleans())
-    def end_open(self, commits: bool) -> None:
-        for session in self.sessions[:2]:
-            if session.pending is not None:
-                session.commit() if commits else session.roll_back()
-        self.history.note_shown(self.ground.observer)
-
-    @precondition(lambda self: self.hanging is None)
-    @rule(acts=st.lists(ACTS, min_size=1, max_size=2))
-    def commit_unseen(self, acts: list[Act]) -> None:
-        """A commit is in the log, and nobody sees it yet: it waits for a standby."""
-        session = self.sessions[2]
-        session.write([Act(Verb.EDIT, 0), *acts])
-        before = session.lsn()
-        task = self.ground.run(self._commit_in_thread(session))
-        assert session.pending is not None
-        self.history.commits.append(Commit(session.pending, before))
-        self.hanging = task
-
-    async def _commit_in_thread(self, session: Session) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(asyncio.to_thread(session.conn.execute, "commit"))
-        query = "select 1 from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
-        pid = session.conn.info.backend_pid
-        await until(lambda: self.ground.observer.execute(query, [pid]).fetchall(), what="the wait", interval=0.0005)
-        return task
-
-    @precondition(lambda self: self.hanging is not None)
-    @rule()
-    def commit_seen(self) -> None:
-        assert self.hanging is not None
-        session, task = self.sessions[2], self.hanging
-        self.ground.observer.execute("select pg_cancel_backend(%s)", [session.conn.info.backend_pid])
-        self.ground.run(asyncio.wait_for(task, 60))
-        session.pending, self.hanging = None, None
-        self.history.note_shown(self.ground.observer)
-
-    @precondition(lambda self: self.hanging is None and all(s.pending is None for s in self.sessions))
-    @rule(table=st.sampled_from(["people", "awards", "visits"]))
-    def truncate(self, table: str) -> None:
-        self.sessions[0].truncate(table)
-
-    # -- capture ---------------------------------------------------------------------------------------------------
-
-    @rule(steps=st.integers(1, 12))
-    def capture_a_little(self, steps: int) -> None:
-        self.ground.run(self.capturer.step(steps))
-
-    @precondition(lambda self: self.hanging is None)
-    @rule()
-    def capture_everything(self) -> None:
-        self.ground.run(self.capturer.catch_up(self.ground.lsn()))
-
-    @rule(steps=st.integers(0, 20))
-    def kill_capture(self, steps: int) -> None:
-        """It goes on a little, and dies."""
-        self.ground.run(self.capturer.step(steps))
-        self.ground.run(self.capturer.kill())
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -161,8 +62,8 @@ class PipelineMachine(RuleBasedStateMachine):
         self.ground.run(self.crew.step(self._flight(choice), steps))
 
     @precondition(lambda self: self.crew.flights)
-    @rule(choice=CHOICE, answer=st.sampled_from(Answer))
-    def call(self, choice: int, answer: Answer) -> None:
+    @rule(choice=CHOICE, answer=st.sampled_from(Answer), recorded=st.booleans())
+    def call(self, choice: int, answer: Answer, recorded: bool) -> None:
         """Let a batch make its next call, which is answered in this way or not at all."""
         flight = self._flight(choice)
         if self.ground.run(self.crew.to_call(flight)):
@@ -170,6 +71,8 @@ class PipelineMachine(RuleBasedStateMachine):
             sink.answer = answer
             self.ground.run(self.crew.step(flight, 1))
             sink.answer = Answer.DONE
+        if recorded and flight in self.crew.flights:
+            self.ground.run(self.crew.finish(flight))
 
     @precondition(lambda self: self.crew.flights)
     @rule(choice=CHOICE)
@@ -189,12 +92,22 @@ class PipelineMachine(RuleBasedStateMachine):
         if flight in self.crew.flights:
             self.ground.run(self.crew.kill(flight))
 
-    @rule(worker=st.integers(0, 1), feed=FEEDS)
-    def deliver(self, worker: int, feed: str) -> None:
-        """One batch, undisturbed."""
+    @rule(worker=st.integers(0, 1), feed=FEEDS, after=st.sampled_from([0.0, 2.0]))
+    def deliver(self, worker: int, feed: str, after: float) -> None:
+        """One batch, undisturbed; a short pause may end before it."""
+        if after:
+            self.pass_time(after, [True])
         flight = self._turn(worker, feed)
         if flight is not None:
             self.ground.run(self.crew.finish(flight))
+
+    @precondition(lambda self: self.crew.flights)
+    @rule(choice=CHOICE, carried_out=st.booleans())
+    def overtake(self, choice: int, carried_out: bool) -> None:
+        """A batch stands still until its lease is over, and another worker delivers what it had."""
+        line = self._flight(choice).batch.line
+        self.pass_time(LEASE + 100, [carried_out])
+        self.deliver(int(line.options.worker_id == "w0"), line.feed.name, 0.0)
 
     @precondition(lambda self: any(sink.late for sink in self.sinks.values()))
     @rule()
@@ -207,14 +120,19 @@ class PipelineMachine(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS, carried_out=st.lists(st.booleans(), min_size=1, max_size=3))
     def pass_time(self, seconds: float, carried_out: list[bool]) -> None:
-        self.truths.may_withdraw_more = True
+        self.truths.may_withdraw_more |= seconds > _A_MOMENT
         self.ground.run(self.crew.pass_time(seconds, carried_out))
 
     # -- people who look after it, and repair ----------------------------------------------------------------------
 
-    @rule(scope=st.sampled_from(["memory", "people", "awards"]), hold=st.booleans())
-    def hold_or_resume(self, scope: str, hold: bool) -> None:
-        self.ground.run(self.operator.hold(scope) if hold else self.operator.resume(scope))
+    @rule(scope=st.sampled_from(["memory", "people", "awards"]))
+    def hold_or_resume(self, scope: str) -> None:
+        """Hold a scope; the next time, let everything go on."""
+        held = [pause.scope for pause in self.ground.run(self.operator.pauses()) if pause.until is None]
+        for one in held:
+            self.ground.run(self.operator.resume(one))
+        if not held:
+            self.ground.run(self.operator.hold(scope))
 
     @rule(approve=st.booleans())
     def retry_parked(self, approve: bool) -> None:
