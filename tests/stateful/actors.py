@@ -20,9 +20,10 @@ from cdc.errors import SourceUnavailable
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 from cdc.source.capture import Capture
+from cdc.state.truth import View
 from tests.stateful.crm import SteppedSink
 from tests.stateful.gates import GATE, Gate, GatedPool, Killed
-from tests.stateful.ground import HASH_KEY, SLOT, Ground
+from tests.stateful.ground import HASH_KEY, SLOT, Ground, capture_config
 from tests.support.waiting import until
 
 LEASE, CALL = 3000.0, 1000.0
@@ -39,9 +40,10 @@ class Capturer:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._config = capture_config(ground.database.dsn, ground.profile)
         self._gate = Gate()
         self._task: asyncio.Task[None] | None = None
-        self._capture = Capture(ground.capture_config())
+        self._capture = Capture(self._config)
 
     async def step(self, steps: int) -> None:
         """Start it if it isn't running, and let it touch its databases so often."""
@@ -53,7 +55,7 @@ class Capturer:
 
     def _start(self) -> asyncio.Task[None]:
         self._gate = Gate()
-        self._capture = Capture(self._ground.capture_config())
+        self._capture = Capture(self._config)
         GATE.set(self._gate)
         task = asyncio.ensure_future(self._capture._join_and_capture(asyncio.Event()))
         GATE.set(None)
@@ -112,9 +114,9 @@ class Crew:
         return Line(
             feed=profile.feeds[feed],
             sink=self.sinks[feed],
-            truth=ground.truths[feed],
-            parent=None if needs is None else ground.truths[needs],
-            children=[ground.truths[child.name] for child in profile.dependents(feed)],
+            view=View(profile.feeds[feed]),
+            parent=None if needs is None else View(profile.feeds[needs]),
+            children=[View(child) for child in profile.dependents(feed)],
             source=pools[0],
             state=pools[1],
             options=DeliveryOptions(

@@ -105,7 +105,7 @@ class ApplicationRules(RuleBasedStateMachine):
 
     # -- capture ---------------------------------------------------------------------------------------------------
 
-    @rule(steps=st.integers(1, 12))
+    @rule(steps=st.integers(1, 20))
     def capture_a_little(self, steps: int) -> None:
         self.ground.run(self.capturer.step(steps))
 
@@ -118,7 +118,7 @@ class ApplicationRules(RuleBasedStateMachine):
         if self.hanging is None:
             self.ground.run(self.capturer.catch_up(self.ground.lsn()))
 
-    @rule(steps=st.integers(0, 20))
+    @rule(steps=st.integers(0, 30))
     def kill_capture(self, steps: int) -> None:
         """It goes on a little, and dies."""
         self.ground.run(self.capturer.step(steps))

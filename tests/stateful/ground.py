@@ -25,7 +25,6 @@ from cdc.source.continuity import join_up
 from cdc.source.session import CaptureConfig
 from cdc.state.capture import CaptureStore
 from cdc.state.database import Pool, migrate, open_pool
-from cdc.state.truth import Truth
 from tests.stateful.application import FEEDS, SCHEMA, VIEWS
 from tests.stateful.gates import ShiftedLoop, gated
 from tests.support.capture import Source, write_profile
@@ -75,7 +74,6 @@ class Ground:
     apps: list[psycopg.Connection[Any]]
     source: Pool
     state: Pool
-    truths: dict[str, Truth]
     _examples: int = field(default=0)
 
     @property
@@ -105,18 +103,20 @@ class Ground:
         self.observer.execute(_PASS, {"by": seconds})
         self.loop.shift += seconds
 
-    def capture_config(self) -> CaptureConfig:
-        return CaptureConfig(
-            source_dsn=self.database.dsn,
-            state_dsn=self.database.dsn,
-            slot=SLOT,
-            publication=SLOT,
-            transport="poll",
-            routes=build_routes(self.profile),
-            lane_seconds={Lane.ROLLUP: 300.0},
-            group_changes=4,
-            poll_seconds=0.0,
-        )
+
+def capture_config(dsn: str, profile: Profile) -> CaptureConfig:
+    """What every capture of the machine is made with: groups so small that few transactions fit into one."""
+    return CaptureConfig(
+        source_dsn=dsn,
+        state_dsn=dsn,
+        slot=SLOT,
+        publication=SLOT,
+        transport="poll",
+        routes=build_routes(profile),
+        lane_seconds={Lane.ROLLUP: 300.0},
+        group_changes=4,
+        poll_seconds=0.0,
+    )
 
 
 @contextmanager
@@ -130,6 +130,8 @@ def made_ground(folder: Path, patch: Any) -> Iterator[Ground]:
     for module in (cdc.source.capture, cdc.source.poll, cdc.state.capture):
         patch.setattr(module, "connect", gated(connect))
     patch.setattr(cdc.source.poll, "_ROWS_A_FETCH", 3)  # so that small transactions are captured in parts as well
+    patch.setattr(cdc.state.capture, "SILENT_SECONDS", 0)  # a task that is left standing isn't a dead process
+    patch.setattr(cdc.state.capture, "_WORD_SECONDS", 1e9)
     patch.setattr(cdc.source.visibility, "_LONGEST_PAUSE_SECONDS", 0.002)
     with EmbeddedPostgres.start(settings={"synchronous_standby_names": "nobody"}) as server:
         local = make_conninfo(server.dsn, options="-c synchronous_commit=local")
@@ -153,12 +155,10 @@ async def _connected(local: str, waiting: str, folder: Path, runner: asyncio.Run
             await stack.enter_async_context(open_pool(local, purpose=purpose, size=12))
             for purpose in ("source", "state")
         ]
-        async with pools[0].connection() as conn:
-            truths = {name: await Truth.open(conn, feed) for name, feed in source.profile.feeds.items()}
         observer, *apps = [
             stack.enter_context(psycopg.connect(dsn, autocommit=True)) for dsn in (local, local, local, waiting)
         ]
-        yield Ground(database, source.profile, runner, observer, apps, *pools, truths)
+        yield Ground(database, source.profile, runner, observer, apps, *pools)
 
 
 async def _set_up(source: Source) -> None:
@@ -168,6 +168,6 @@ async def _set_up(source: Source) -> None:
     await source.set_up()
     conn = await connect(dsn, purpose="set up")
     store = await CaptureStore.open(dsn, SLOT, {})
-    await join_up(conn, store, SLOT)
+    await join_up(conn, store, capture_config(dsn, source.profile))
     await store.close()
     await conn.close()
