@@ -12,9 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 
 from cdc.errors import ConfigError
 from tests.support.postgres import Database, choose_provider, fresh_database, serve
+
+# How long one example takes says something about the machine and nothing about the claim.
+settings.register_profile("optio-cdc", deadline=None)
+settings.load_profile("optio-cdc")
 
 Connect = Callable[..., Awaitable[psycopg.AsyncConnection[Any]]]
 
