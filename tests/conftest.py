@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from cdc.errors import ConfigError
 from tests.support.postgres import Database, choose_provider, fresh_database, serve
 
 # How long one example takes says something about the machine and nothing about the claim.
-settings.register_profile("optio-cdc", deadline=None)
+settings.register_profile("optio-cdc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("optio-cdc")
 
 Connect = Callable[..., Awaitable[psycopg.AsyncConnection[Any]]]
