@@ -23,15 +23,16 @@ from cdc.logging import configure_logging
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections, open_connections
 from cdc.runtime.environment import Environment, prepare
+from cdc.runtime.limits import credit_limit
 from cdc.runtime.pipeline import Pipeline
 from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
-from cdc.runtime.status import read_status
 from cdc.settings import Settings
 from cdc.source.poolers import check_sessions, refuse_transaction_pooler
 from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
 from cdc.waiting import unless
+from cdc.watch.status import read_status
 from cdc.web.server import receiving
 
 # The demo's lanes: short enough to be watched, unless they are set.
@@ -211,7 +212,9 @@ class _Run:
     async def _report(self, pipeline: Pipeline, connections: Connections) -> Report:
         await connections.credits.flush()
         async with connections.source.connection() as source, connections.state.connection() as state:
-            status = await read_status(source, state, self._settings.cdc_slot)
+            status = await read_status(
+                source, state, self._settings.cdc_slot, credit_limit=credit_limit(self._settings)
+            )
         return make_report(pipeline, self._profile, status)
 
     def _conclude(self, report: Report) -> int:

@@ -18,12 +18,12 @@ from cdc.cli.wording import exact_duration, explain_gap, size
 from cdc.repair.sweep import sweep_all
 from cdc.routing.feeds import Profile
 from cdc.runtime.preparation import apply_plan, make_plan
-from cdc.runtime.status import plain
 from cdc.settings import Settings
 from cdc.state.causes import GapCause
 from cdc.state.envelope import Keyring
 from cdc.state.gaps import Gap, decide, read_gaps
 from cdc.watch.slot import Behind, SlotHealth, read_slot_health
+from cdc.watch.status import plain
 
 app = typer.Typer(
     help="Show the replication slot: lag, runway, what holds WAL back, gaps. With `repair`, decide on a gap.",

@@ -16,8 +16,10 @@ from rich.text import Text
 
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted
 from cdc.cli.wording import exact_duration, explain_gap, explain_pause, size
-from cdc.runtime.status import Doorbell, Status, read_status
+from cdc.runtime.limits import credit_limit
 from cdc.settings import Settings
+from cdc.watch.condition import judge
+from cdc.watch.status import Doorbell, Status, read_status
 
 _WATCH_SECONDS = 1.0
 
@@ -36,9 +38,9 @@ def status(
 
 async def _once(settings: Settings, as_json: bool) -> bool:
     async with open_databases(settings) as (source, state):
-        now = await read_status(source, state, settings.cdc_slot)
+        now = await read_status(source, state, settings.cdc_slot, credit_limit=credit_limit(settings))
     _print(now, as_json)
-    return is_degraded(now)
+    return now.is_degraded
 
 
 async def _watch(settings: Settings, as_json: bool) -> bool:
@@ -50,7 +52,7 @@ async def _watch(settings: Settings, as_json: bool) -> bool:
         if in_place:
             stack.enter_context(live)
         while True:
-            now = await read_status(source, state, settings.cdc_slot)
+            now = await read_status(source, state, settings.cdc_slot, credit_limit=credit_limit(settings))
             if in_place:
                 live.update(render(now), refresh=True)
             else:
@@ -65,32 +67,32 @@ def _print(now: Status, as_json: bool, indent: int | None = 2) -> None:
         Console().print(render(now))
 
 
-def is_degraded(status: Status) -> bool:
-    """True when a person should look."""
-    if status.slot is None:
-        lost = status.doorbell is None or status.doorbell.state == "lost"
-    else:
-        lost = status.slot.wal_status == "lost"
-    out_of_step = status.is_unswept or any(gap.repaired_at is None for gap in status.gaps)
-    return bool(status.parked or status.pauses or lost or out_of_step)
-
-
 def render(status: Status) -> RenderableType:
     """Draw a status for a terminal."""
-    return Group(_slot_line(status), Text(), _outbox_table(status), Text(), *_notes(status))
+    return Group(*_condition_lines(status), _slot_line(status), Text(), _outbox_table(status), Text(), *_notes(status))
+
+
+def _condition_lines(status: Status) -> list[Text]:
+    """Say in a line or two what it all comes to."""
+    now = judge(status)
+    style = "green" if now.state.is_fine else "bold red" if now.state.is_broken else "yellow"
+    lines = [Text.assemble(("state     ", "bold"), (f"{now.state.value.replace('_', ' ')}", style), f"  {now.why}")]
+    if now.todo:
+        lines.append(Text(f"          {now.todo}" + (f": `{now.command}`" if now.command else "")))
+    return lines
 
 
 def _slot_line(status: Status) -> Text:
     slot = status.slot
-    if slot is None and status.doorbell is not None:
+    if not status.has_slot and status.doorbell is not None:
         return _doorbell_line(status.doorbell, status.at)
-    if slot is None:
+    if slot is None or not slot.exists:
         words = "none: run `cdc setup`" if status.position is None else "none: `cdc run` makes a new one and sweeps"
         return Text(f"slot      {words}", style="bold red")
     held = "being read" if slot.active_pid else "nobody reads it"
-    runway = status.health.runway_seconds
+    runway = slot.runway_seconds
     return Text.assemble(
-        ("slot      ", "bold"), f"{slot.slot_name}  {slot.wal_status}  {held}  lag {size(status.lag_bytes)}",
+        ("slot      ", "bold"), f"{slot.slot}  {slot.wal_status}  {held}  lag {size(status.lag_bytes)}",
         f"  position {status.position or '-'}",
         *([] if runway is None else [(f"  lost in {exact_duration(runway)} at this rate: see `cdc slot`", "bold red")]),
     )  # fmt: skip
@@ -124,9 +126,10 @@ def _outbox_table(status: Status) -> Table:
 
 
 def _notes(status: Status) -> list[Text]:
-    spent = sum(status.credits.values())
-    kinds = ", ".join(f"{kind} {credits}" for kind, credits in status.credits.items() if credits)
-    lines = [Text.assemble(("credits   ", "bold"), f"{spent} in 24 h", f" ({kinds})" if kinds else "")]
+    spent = status.credits
+    kinds = ", ".join(f"{kind} {usage.credits}" for kind, usage in spent.by_kind.items() if usage.credits)
+    used = f"{spent.used} of {spent.limit} in 24 h"
+    lines = [Text.assemble(("credits   ", "bold"), used, f" ({kinds})" if kinds else "")]
     lines += [Text(line, style="yellow") for pause in status.pauses for line in explain_pause(pause)]
     lines += [Text(line, style="red") for gap in status.gaps if gap.repaired_at is None for line in explain_gap(gap)]
     if status.is_unswept:

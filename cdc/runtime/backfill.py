@@ -15,13 +15,14 @@ from cdc.delivery.budget import credits_left
 from cdc.delivery.pricing import Split, Tariff, pays_from, split
 from cdc.repair.sweep import Sweep, sweep_feed
 from cdc.routing.feeds import Lane, Profile
+from cdc.runtime.limits import credit_limit
 from cdc.runtime.pipeline import CREDIT_RESERVE
 from cdc.settings import Settings
 from cdc.state.backlog import JobSummary, recent_jobs
 from cdc.state.control import BULK_SCOPE
 from sinks.zoho.bulk import MAX_ROWS
 from sinks.zoho.connect import BULK_SINKS
-from sinks.zoho.limits import Kind, daily_credits, price, upserts_price
+from sinks.zoho.limits import Kind, price, upserts_price
 
 _RECORDS_A_SECOND: Final = 100.0
 """Assumed for ordinary calls: two at a time of a hundred records, two seconds each."""
@@ -125,7 +126,7 @@ async def estimate(
 ) -> Estimate:
     """Compare views and ledger inside Postgres and price what differs. Marks and sends nothing."""
     sweeps = [await sweep_feed(source, state, profile.feeds[name], hash_key, dry_run=True) for name in feeds]
-    limit = daily_credits(settings.zoho_edition, settings.zoho_users)
+    limit = credit_limit(settings)
     reserve = int(limit * CREDIT_RESERVE)
     found = [_price(sweep, profile, settings, credits_left(Lane.BULK, 0, limit, reserve)) for sweep in sweeps]
     used = await _credits_used(state)

@@ -29,6 +29,7 @@ from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.idle import is_settled
+from cdc.runtime.limits import credit_limit
 from cdc.runtime.sweeping import Sweeper
 from cdc.runtime.watching import Watch
 from cdc.settings import Settings
@@ -38,7 +39,6 @@ from cdc.source.realtime import Realtime
 from cdc.source.session import CaptureConfig
 from cdc.state.outbox import make_due
 from sinks.zoho.connect import build_sinks, bulk_sinks
-from sinks.zoho.limits import daily_credits
 
 log = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class Pipeline:
 
     def _delivery_options(self) -> DeliveryOptions:
         settings = self._settings
-        limit = daily_credits(settings.zoho_edition, settings.zoho_users)
+        limit = credit_limit(settings)
         return DeliveryOptions(
             hash_key=self._connections.hash_key,
             worker_id=self._id,

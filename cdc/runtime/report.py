@@ -8,8 +8,8 @@ from typing import Any
 
 from cdc.routing.feeds import Profile
 from cdc.runtime.pipeline import Pipeline
-from cdc.runtime.status import Status
 from cdc.state.control import Pause
+from cdc.watch.status import Status
 
 _MODULES = {"zoho.contacts": "contacts", "zoho.tasks": "tasks", "zoho.notes": "notes"}
 
@@ -79,7 +79,7 @@ def make_report(pipeline: Pipeline, profile: Profile, status: Status) -> Report:
     return Report(
         changes_captured=changes,
         operations=operations,
-        credits=sum(status.credits.values()),
+        credits=status.credits.used,
         naive_credits=changes + pipeline.swept,
         records=records,
         lag_bytes=status.lag_bytes,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import LiteralString, Self
+from typing import Any, LiteralString, Self
 
 import structlog
-from psycopg import Error
+from psycopg import AsyncConnection, Error
 from psycopg_pool import PoolTimeout
 
 from cdc.state.database import Pool
@@ -24,6 +24,7 @@ from cdc.state.database import Pool
 log = structlog.get_logger()
 
 _QUARTER = timedelta(minutes=15)
+_DAY_SECONDS = 86_400.0
 
 _ADD: LiteralString = """
 insert into cdc.credit_usage as u (bucket, kind, calls, credits)
@@ -44,6 +45,68 @@ class Usage:
 
     calls: int
     credits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """The credits of the last 24 hours, by all processes on this state.
+
+    Attributes:
+        limit: that the edition allows in 24 hours.
+        by_kind: of call; kinds that cost nothing are among them.
+        last_hour: spent in the last hour or a little more.
+        quarters: (start of the quarter of an hour, credits), oldest first; those without any are left out.
+    """
+
+    limit: int
+    by_kind: dict[str, Usage]
+    last_hour: int
+    quarters: Sequence[tuple[datetime, int]]
+
+    @property
+    def used(self) -> int:
+        """All of them together."""
+        return sum(usage.credits for usage in self.by_kind.values())
+
+    @property
+    def left(self) -> int:
+        """What we know to be left; other programs spend of it as well."""
+        return max(0, self.limit - self.used)
+
+    @property
+    def lasts_seconds(self) -> float | None:
+        """When they are used up at the rate of the last hour; None if that takes longer than the window."""
+        seconds = self.left / self.last_hour * 3_600 if self.last_hour else None
+        return None if seconds is None or seconds > _DAY_SECONDS else seconds
+
+
+_SPENT: LiteralString = """
+select bucket, kind, calls, credits from cdc.credit_usage
+where bucket > now() - interval '24 hours 15 minutes' order by bucket
+"""
+
+
+async def read_spending(conn: AsyncConnection[Any], limit: int) -> Spending:
+    """Read what was spent.
+
+    Args:
+        conn: to the state.
+        limit: credits that the edition allows in 24 hours.
+    """
+    rows = await (await conn.execute(_SPENT)).fetchall()
+    by_kind: dict[str, Usage] = {}
+    quarters: Counter[datetime] = Counter()
+    for bucket, kind, calls, credits in rows:
+        before = by_kind.get(kind, Usage(calls=0, credits=0))
+        by_kind[kind] = Usage(calls=before.calls + calls, credits=before.credits + credits)
+        quarters[bucket] += credits
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1, minutes=15)
+    return Spending(
+        limit=limit,
+        by_kind=dict(sorted(by_kind.items())),
+        last_hour=sum(credits for bucket, credits in quarters.items() if bucket > an_hour_ago),
+        quarters=[(bucket, credits) for bucket, credits in quarters.items() if credits],
+    )
 
 
 class CreditLedger:
