@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
@@ -21,6 +21,7 @@ from cdc.connection import Route, connect, route_of, translate
 from cdc.errors import PreflightError, SourceUnavailable
 
 _PROBE_SECONDS: Final = 30.0
+_ROUNDS: Final = 3  # pairs of them
 _WAYS_OUT: Final = (
     "use the direct host (db.<ref>.supabase.co:5432), or the session pooler "
     "(<region>.pooler.supabase.com:5432) with CDC_TRANSPORT=poll"
@@ -91,24 +92,29 @@ async def _share_sessions(one: AsyncConnection[Any], other: AsyncConnection[Any]
 
     A pooler gives out the session that was returned last (PgBouncer by default) or the one that waited longest
     (`server_round_robin`). Both connections hold one in a transaction and return them in either order, so in one of
-    the two rounds the first connection gets another than it had.
+    two rounds the first connection gets another than it had. Others who ask through the same pool can undo that, so
+    there are some rounds more: none of our connections may ever be answered by another process than at first.
     """
-    first = await _backend(one)
-    if await _backend(other) == first or await _backend(one) != first:
+    theirs = {conn: await _backend(conn) for conn in (one, other)}
+    if theirs[one] == theirs[other]:
         return True
-    for returning in ((one, other), (other, one)):
+    for returning in ((one, other), (other, one)) * _ROUNDS:
         for conn in (one, other):
-            await conn.execute("begin")
-            await _backend(conn)
+            if await _backend(conn, "begin; ") != theirs[conn]:
+                return True
         for conn in returning:
             await conn.execute("commit")
-        if await _backend(one) != first:
+        if await _backend(one) != theirs[one]:
             return True
     return False
 
 
-async def _backend(conn: AsyncConnection[Any]) -> Backend:
-    cursor = await conn.execute("select pid, backend_start from pg_stat_get_activity(pg_backend_pid())", prepare=False)
+async def _backend(conn: AsyncConnection[Any], before: LiteralString = "") -> Backend:
+    cursor = await conn.execute(
+        before + "select pid, backend_start from pg_stat_get_activity(pg_backend_pid())", prepare=False
+    )
+    while cursor.nextset():
+        pass
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - it runs, so it is there
     return int(row[0]), row[1]
