@@ -1,6 +1,6 @@
-"""`make bench`: measure everything and write docs/benchmarks.md and .svg. Takes about twenty minutes.
+"""`make bench`: measure everything and write docs/benchmarks.md and .svg. Takes about twenty-five minutes.
 
-`python -m tests.bench NAME …` runs only some of the parts and prints them.
+`python -m tests.bench NAME …` measures only some of the parts anew.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.bench.chart import draw
 from tests.bench.day import first_plans_day
 from tests.bench.latency import COMMITS, PEER_COMMITS, REQUESTS, commit_to_outbox, commit_to_request, peers_latency
 from tests.bench.memory import big_transaction
+from tests.bench.page import replace_part
 from tests.bench.peers.environments import NOT_RUN
 from tests.bench.replaying import replay_journal
 from tests.bench.restart import KILLS, TAKEOVERS, in_words, successions
@@ -223,31 +224,36 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
 
 
 def main(names: list[str]) -> None:
-    """Run the named parts, or all of them and write the page."""
+    """Run the named parts, or all of them; each that ends is put in its place on the page."""
     configure_logging("json", level=logging.ERROR)
-    lines: list[str] = list(_head())
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
     for name in names or PARTS:
         print(f"\n# {name}", flush=True)
-        lines.append("")
+        lines = []
         for line in PARTS[name]():
             lines.append(line)
             print(line, flush=True)
-    if not names:
-        PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        PICTURE.write_text(draw(_RACES), encoding="utf-8")
-        print(f"\nwritten: {PAGE.relative_to(Path.cwd())}")
+        heading, *rest = lines
+        page = replace_part(page, name, [heading, "", _measured(), *rest], list(PARTS))
+        PAGE.write_text(page, encoding="utf-8")
+        if _RACES:
+            PICTURE.write_text(draw(_RACES), encoding="utf-8")
+            _RACES.clear()
 
 
-def _head() -> Iterator[str]:
+HEAD = """# Benchmarks
+
+Written by `make bench`, part by part; `python -m tests.bench NAME …` measures some of the parts anew. Server and
+client share the cores. Absolute numbers are those of the machine that each part names; ratios are from one run.
+"""
+
+
+def _measured() -> str:
     binaries = find_binaries()
     version = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True)
-    yield "# Benchmarks"
-    yield ""
-    yield (
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"{version.stdout.strip()}. Server and client share the cores. Absolute numbers are this machine's; "
-        "ratios are from the same run."
+    return (
+        f"*{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, {version.stdout.strip()}; load before it {os.getloadavg()[0]:.1f}.*"
     )
 
 

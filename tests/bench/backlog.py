@@ -105,16 +105,18 @@ def write(backlog: Backlog, *, transactions: int, rows: int) -> None:
     """Add `transactions` commits of `rows` changes each: XP updates, spread over the users as a school's day is."""
     with psycopg.connect(backlog.dsn, autocommit=True) as conn:
         conn.execute("set synchronous_commit = off")
-        ids = [row[0] for row in conn.execute("select id from public.user_skill_xp order by md5(id::text)").fetchall()]
         conn.execute(
-            "create or replace procedure public.bench_write(ids uuid[], transactions int, rows int) "
-            "language plpgsql as $$ declare at int := 0; total int := array_length(ids, 1);"
+            "create temp table bench_order as select row_number() over (order by md5(id::text)) as n, id "
+            "from public.user_skill_xp; create unique index on bench_order (n) include (id); analyze bench_order; "
+            "create or replace procedure pg_temp.bench_write(transactions int, rows int) "
+            "language plpgsql as $$ declare at int := 0; total int := (select count(*) from bench_order);"
             "begin for t in 1..transactions loop "
             "  update public.user_skill_xp set xp_amount = xp_amount + 1"
-            "  where id = any(ids[1 + at : at + rows]); at := (at + rows) % (total - rows); commit; "
+            "  where id = any(array(select id from bench_order where n > at and n <= at + rows));"
+            "  at := (at + rows) % (total - rows); commit; "
             "end loop; end $$"
         )
-        conn.execute("call public.bench_write(%s, %s, %s)", [ids, transactions, rows])
+        conn.execute("call pg_temp.bench_write(%s, %s)", [transactions, rows])
     backlog.changes += transactions * rows
 
 

@@ -89,13 +89,10 @@ def test_the_most_urgent_one_wins(first: tuple[State, dict[str, Any]], second: t
 def test_a_slot_that_is_gone_is_no_loss_where_realtime_took_its_place() -> None:
     gone, later = slot(exists=False), NOW + timedelta(seconds=1)
     rings = replace(LOST_BELL, state="live", heard_at=later)
-    rang = replace(LOST_BELL, joined_at=LATE, heard_at=LATE, swept_at=LATE)
+    rang = replace(rings, joined_at=LATE, heard_at=LATE, swept_at=LATE)
 
     assert judge(status(slot=gone, doorbell=rings)).state is State.HEALTHY
-    assert (
-        judge(status(slot=gone, doorbell=replace(rings, joined_at=LATE, heard_at=LATE, swept_at=LATE))).state
-        is State.SLOT_LOST
-    )
+    assert judge(status(slot=gone, doorbell=rang)).state is State.SLOT_LOST
 
 
 def test_who_stands_by_says_so() -> None:
