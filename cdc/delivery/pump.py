@@ -44,6 +44,11 @@ class Pump:
         self._batches: dict[asyncio.Task[None], bool] = {}
         self._error: BaseException | None = None
 
+    @property
+    def feed(self) -> str:
+        """Its feed's name."""
+        return self._line.feed.name
+
     def wake(self) -> None:
         """Look again now: keys were marked, or a batch has ended."""
         self._wake.set()
@@ -79,8 +84,11 @@ class Pump:
     async def _turn(self) -> float:
         """Start what may start. Returns seconds until the next look, at most."""
         lanes = await self._lanes(self._line.family)
-        if await self._start(urgent_take(self._in_flight(), self._limits, lanes)):
-            return 0.0
+        take = urgent_take(self._in_flight(), self._limits, lanes)
+        started = await self._start(take)
+        if take is not None and started:
+            # With room left in the batch there was nothing more to take, and its way shouldn't be crossed by our look.
+            return 0.0 if started >= take.limit else _TAKEN_SECONDS
         take = bulk_take(self._in_flight(), self._limits, lanes)
         waits = take is not None and await self._waits_for_a_job()
         if not waits and await self._start(take):
@@ -105,16 +113,17 @@ class Pump:
             return self._line.options.idle_seconds  # the end of a batch wakes us
         return max(due.in_seconds, _TICK_SECONDS) if due.in_seconds else _TAKEN_SECONDS
 
-    async def _start(self, take: Take | None) -> bool:
+    async def _start(self, take: Take | None) -> int:
+        """Claim, and start a batch for what was claimed. Returns how many keys that were."""
         if take is None:
-            return False
+            return 0
         started = self._line.clock()
         async with self._line.state.connection() as state:
             claimed = await claim(state, self._request(take))
         if claimed is None:
-            return False
+            return 0
         self._spawn(claimed, started, bulk=take.lanes == (Lane.BULK,))
-        return True
+        return len(claimed.claims)
 
     async def _probe(self, due: Due, lanes: Collection[Lane]) -> float:
         """Try a paused scope with one batch, if its pause has ended and there is something to send."""

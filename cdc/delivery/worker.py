@@ -161,8 +161,8 @@ class Worker:
                     try:
                         await listen(state)
                         self._wake_all()
-                        async for _ in state.notifies():
-                            self._wake_all()
+                        async for heard in state.notifies():
+                            self._wake_for(heard.payload)
                     finally:
                         with suppress(*WAITABLE):
                             await state.execute("unlisten *")
@@ -173,6 +173,14 @@ class Worker:
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._wake_all()
+
+    def _wake_for(self, feed: str) -> None:
+        """Wake whom a mark concerns. Capture names the feed, and marks nothing that could go in a bulk job."""
+        if not feed:
+            self._wake_all()
+        for pump in self._pumps:
+            if pump.feed == feed:
+                pump.wake()
 
     def _wake_all(self) -> None:
         pumps: list[Pump | BulkPump] = [*self._pumps, *self._bulk_pumps]

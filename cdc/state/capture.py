@@ -25,7 +25,7 @@ from cdc.routing.groups import Group, Progress
 from cdc.routing.windows import seconds_until_window_ends
 from cdc.state.broken import Broken, mark_broken
 from cdc.state.lineage import Lineage, read_lineage
-from cdc.state.outbox import MARK_SEEN_SQL, NOTIFY_SQL, plain_array, text_array
+from cdc.state.outbox import CHANNEL, MARK_SEEN_SQL, plain_array, text_array
 from cdc.wire.journal import compress
 from cdc.wire.messages import time_of
 from sinks.reasons import Reason
@@ -47,8 +47,8 @@ written as (
     returning 1
 ),
 marked as ({MARK_SEEN_SQL} returning 1),
-notified as ({NOTIFY_SQL})
-select (select count(*) from moved) from notified
+notified as materialized (select pg_notify('{CHANNEL}', feed) from unnest(%(notified)s::text[]) as feed)
+select (select count(*) from moved), (select count(*) from notified)
 """
 # Keys of rows that were truncated away aren't in the stream; the ledger knows which were ever delivered, the outbox
 # which are being delivered for the first time: their row was read before, so they must be read again.
@@ -182,6 +182,7 @@ class CaptureStore:
             "relations": json.dumps({n: {"table": r.table, "columns": r.columns} for n, r in group.relations.items()}),
             "body": body,
             "truncated": sorted(group.truncated),
+            "notified": sorted({feed for feed, _ in group.dirty} | group.truncated),
         }
         try:
             if group.truncated or group.deaf:

@@ -18,7 +18,7 @@ from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
 
 CHANNEL: LiteralString = "cdc_outbox"
-"""Workers LISTEN here; whoever marks keys notifies it, without a payload."""
+"""Workers LISTEN here. Whoever marks keys notifies it: capture with the name of each feed, the others with nothing."""
 
 NOTIFY_SQL: LiteralString = f"select pg_notify('{CHANNEL}', '')"
 
@@ -228,7 +228,7 @@ async def counts(conn: AsyncConnection[Any]) -> list[Counts]:
 
 
 async def listen(conn: AsyncConnection[Any]) -> None:
-    """Subscribe a connection to the marks; its `notifies()` then yields one item for each committed mark."""
+    """Subscribe a connection to the marks; its `notifies()` then yields an item for each feed of a committed mark."""
     await conn.execute(f"listen {CHANNEL}")
 
 
