@@ -58,7 +58,7 @@ class Truths:
     def check(self) -> None:
         """Raises AssertionError with everything that is wrong."""
         self.journal.read(self.ground)
-        checks = (self._capture, self._writes, self._doubles, self._bells, self._withdrawals, self._ledger)
+        checks = (self._capture, self._gaps, self._writes, self._doubles, self._bells, self._withdrawals, self._ledger)
         problems = [problem for check in checks for problem in check()]
         assert not problems, "\n".join(problems)
 
@@ -79,6 +79,11 @@ class Truths:
             yield f"position: {open_changes} changes of the open transaction, and {len(inside)} in the journal"
         elif not is_open and taken > whole:
             yield f"position: {position} is beyond {whole} entries only, and the journal has {taken}"
+
+    def _gaps(self) -> Iterator[str]:
+        """Nothing here takes the slot away, so whatever crashes, no gap may be found."""
+        for cause, detail in self.ground.observer.execute("select cause, detail from cdc.gap"):
+            yield f"gap: {cause} ({detail})"
 
     def _writes(self) -> Iterator[str]:
         """Only what was committed, and never an older version after a newer one."""
