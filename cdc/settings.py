@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -234,14 +234,39 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise ConfigError(f"{name}: {first['msg']}", fix="docs/reference/settings.md says what it takes") from None
-    _check_together(settings)
+        raise _refusals(error)[0] from None
+    for contradiction in contradictions(settings):
+        raise contradiction
     return settings
 
 
-def _check_together(settings: Settings) -> None:
+def salvage_settings() -> tuple[Settings, list[ConfigError]]:
+    """Read what can be read, for a command that looks into what is wrong.
+
+    Returns:
+        The settings, with defaults in place of what is refused; and every refusal and contradiction.
+    """
+    try:
+        settings, refusals = Settings(), []
+    except ValidationError as error:
+        refusals = _refusals(error)
+        refused = {str(e["loc"][0]) for e in error.errors(include_url=False, include_input=False) if e["loc"]}
+        settings = Settings(**{name: Settings.model_fields[name].default for name in refused})
+    return settings, [*refusals, *contradictions(settings)]
+
+
+def _refusals(error: ValidationError) -> list[ConfigError]:
+    return [
+        ConfigError(
+            f"{str(each['loc'][0]).upper() if each['loc'] else 'settings'}: {each['msg']}",
+            fix="docs/reference/settings.md says what it takes",
+        )
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def contradictions(settings: Settings) -> Iterator[ConfigError]:
+    """Say which settings don't go together."""
     trio = {
         "ZOHO_CLIENT_ID": settings.zoho_client_id,
         "ZOHO_CLIENT_SECRET": settings.zoho_client_secret,
@@ -249,28 +274,28 @@ def _check_together(settings: Settings) -> None:
     }
     missing = [name for name, value in trio.items() if value is None]
     if missing and len(missing) < len(trio):
-        raise ConfigError(
+        yield ConfigError(
             f"{missing[0]} is not set although {sorted(set(trio) - set(missing))[0]} is", fix="set all three, or none"
         )
     if settings.has_crm and settings.database_url is None:
-        raise ConfigError(
+        yield ConfigError(
             "ZOHO_CLIENT_ID is set and DATABASE_URL is not: sample data must not get into a real CRM",
             fix="set DATABASE_URL, or unset the ZOHO_* variables to use the simulator",
         )
-    _check_doorbells(settings)
+    yield from _doorbell_contradictions(settings)
     if settings.database_url is not None and settings.cdc_encryption_key is None:
-        raise ConfigError(
+        yield ConfigError(
             "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and keys the ledger",
             fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it',
         )
 
 
-def _check_doorbells(settings: Settings) -> None:
+def _doorbell_contradictions(settings: Settings) -> Iterator[ConfigError]:
     if settings.cdc_transport == "realtime":
         if settings.database_url is None:
-            raise ConfigError("CDC_TRANSPORT=realtime needs a Supabase project", fix="set DATABASE_URL to its database")
+            yield ConfigError("CDC_TRANSPORT=realtime needs a Supabase project", fix="set DATABASE_URL to its database")
         if not settings.has_realtime:
-            raise ConfigError(
+            yield ConfigError(
                 "CDC_TRANSPORT=realtime needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY",
                 fix="set both (dashboard, API Keys); the key may stand in a file: SUPABASE_SERVICE_ROLE_KEY_FILE",
             )
@@ -280,7 +305,7 @@ def _check_doorbells(settings: Settings) -> None:
         and is_public
         and not (settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets)
     ):
-        raise ConfigError(
+        yield ConfigError(
             f"CDC_HTTP_HOST={settings.cdc_http_host} can be reached from elsewhere, and no webhook has a secret",
             fix="set CDC_WEBHOOK_TOKENS or CDC_WEBHOOK_SIGNING_SECRETS, or listen on 127.0.0.1",
         )

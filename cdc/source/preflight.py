@@ -15,12 +15,13 @@ from psycopg import AsyncConnection, errors
 
 from cdc.connection import Route as DsnRoute
 from cdc.connection import connect, route_of, unverified
-from cdc.errors import CdcError, PreflightError, ProfileError, SourceUnavailable
+from cdc.errors import CdcError, PreflightError, SourceUnavailable
 from cdc.routing.feeds import Profile
-from cdc.routing.router import Route, build_routes
+from cdc.routing.router import build_routes
 from cdc.source.poolers import check_sessions
 from cdc.source.realtime_setup import check_realtime
 from cdc.source.slots import read_slot
+from cdc.source.tables import table_problems
 from cdc.source.views import plan_views
 
 log = structlog.get_logger()
@@ -48,7 +49,16 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class Subject:
+    """What the checks look at.
+
+    Attributes:
+        conn: to the source.
+        profile: what is watched.
+        slot: name of the slot.
+        role: whom the connection acts as.
+    """
+
     conn: AsyncConnection[Any]
     profile: Profile
     slot: str
@@ -93,7 +103,7 @@ async def check_source(
                 f"the server is Postgres {version // 10000}; publications with column lists need 15 or newer",
                 fix="upgrade the project (Supabase dashboard, Infrastructure)",
             )
-        subject = _Subject(conn, profile, slot, role)
+        subject = Subject(conn, profile, slot, role)
         no_slot = await _why_no_slot(subject, wanted, has_realtime=has_realtime)
         for check in _CHECKS:
             await check(subject)
@@ -102,11 +112,11 @@ async def check_source(
             return Readiness("realtime", no_slot, version, tuple(notes))
     finally:
         await conn.close()
-    transport, why = await _choose_transport(dsn, wanted)
+    transport, why = await choose_transport(dsn, wanted)
     return Readiness(transport, why, version)
 
 
-async def _why_no_slot(s: _Subject, wanted: str, *, has_realtime: bool) -> str | None:
+async def _why_no_slot(s: Subject, wanted: str, *, has_realtime: bool) -> str | None:
     """Say why the source is heard through Realtime; None if a slot is read.
 
     Raises:
@@ -124,7 +134,12 @@ async def _why_no_slot(s: _Subject, wanted: str, *, has_realtime: bool) -> str |
     return None
 
 
-async def _choose_transport(dsn: str, wanted: str) -> tuple[TransportName, str]:
+async def choose_transport(dsn: str, wanted: str) -> tuple[TransportName, str]:
+    """Choose between the ways to read the slot, and say why. Opens a replication connection to see whether it works.
+
+    Raises:
+        CdcError: if `stream` is wanted and can't be had.
+    """
     if wanted == "poll":
         return "poll", "CDC_TRANSPORT asks for it"
     if route_of(dsn) is DsnRoute.SESSION_POOLER:
@@ -158,16 +173,18 @@ async def _try_replication(dsn: str) -> None:
         await conn.close()
 
 
-async def _check_wal_level(s: _Subject) -> None:
+async def check_wal_level(s: Subject) -> None:
+    """See whether the server writes what decoding needs."""
     level = await _scalar(s.conn, "show wal_level")
     if level != "logical":
         raise PreflightError(
             f"wal_level is {level}; changes can only be read with logical",
-            fix="ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
+            fix="ALTER SYSTEM SET wal_level = 'logical';  -- then restart the server",
         )
 
 
-async def _check_replication_right(s: _Subject) -> None:
+async def check_replication_right(s: Subject) -> None:
+    """See whether the role may read a slot."""
     may = await _scalar(s.conn, "select rolreplication or rolsuper from pg_roles where rolname = current_user")
     if not may:
         raise PreflightError(
@@ -176,7 +193,8 @@ async def _check_replication_right(s: _Subject) -> None:
         )
 
 
-async def _check_free_slot(s: _Subject) -> None:
+async def check_free_slot(s: Subject) -> None:
+    """See whether our slot is ours, or can be made."""
     slot = await read_slot(s.conn, s.slot)
     if slot is not None:
         database = await _scalar(s.conn, "select current_database()")
@@ -199,40 +217,12 @@ async def _check_free_slot(s: _Subject) -> None:
         )
 
 
-async def _check_tables(s: _Subject) -> None:
-    routes = build_routes(s.profile)
-    rows = await (
-        await s.conn.execute(
-            """
-            select w.name, c.oid is not null,
-                   array(select a.attname::text from pg_attribute a
-                         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
-                   coalesce(has_table_privilege(c.oid, 'select'), false), coalesce(c.relkind in ('r', 'p'), false)
-            from unnest(%s::text[]) as w (name)
-            left join pg_class c on c.oid = to_regclass(w.name)
-            """,
-            [list(routes)],
-        )
-    ).fetchall()
-    for table, exists, columns, readable, is_table in rows:
-        _check_table(s, routes[table], exists=exists and is_table, columns=columns, readable=readable)
+async def _check_tables(s: Subject) -> None:
+    for problem in await table_problems(s.conn, s.profile, s.role):
+        raise problem
 
 
-def _check_table(s: _Subject, route: Route, *, exists: bool, columns: list[str], readable: bool) -> None:
-    feeds = ", ".join(sorted({target.feed for target in route.targets}))
-    where = f"{s.profile.feeds_file}: feed {feeds}"
-    if not exists:
-        raise ProfileError(f"{where}: watches table {route.table}, which doesn't exist in the database")
-    missing = [column for column in route.columns if column not in columns]
-    if missing:
-        raise ProfileError(f"{where}: key column {route.table}.{missing[0]} doesn't exist")
-    if not readable:
-        raise PreflightError(
-            f"role {s.role} may not read {route.table}", fix=f'GRANT SELECT ON {route.table} TO "{s.role}";'
-        )
-
-
-async def _check_row_security(s: _Subject) -> None:
+async def check_row_security(s: Subject) -> None:
     """Logical decoding ignores row-level security, the views don't: an empty view would look like success."""
     hidden = await (
         await s.conn.execute(
@@ -254,7 +244,8 @@ async def _check_row_security(s: _Subject) -> None:
         )
 
 
-async def _check_schema_right(s: _Subject) -> None:
+async def check_schema_right(s: Subject) -> None:
+    """See whether the role may make what set-up makes."""
     may = await _scalar(
         s.conn,
         """
@@ -276,13 +267,13 @@ async def _scalar(conn: AsyncConnection[Any], sql: str) -> Any:
     return None if row is None else row[0]
 
 
-_SLOT_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
-    _check_wal_level,
-    _check_replication_right,
-    _check_free_slot,
+_SLOT_CHECKS: Final[tuple[Callable[[Subject], Awaitable[None]], ...]] = (
+    check_wal_level,
+    check_replication_right,
+    check_free_slot,
 )
-_CHECKS: Final[tuple[Callable[[_Subject], Awaitable[None]], ...]] = (
+_CHECKS: Final[tuple[Callable[[Subject], Awaitable[None]], ...]] = (
     _check_tables,
-    _check_row_security,
-    _check_schema_right,
+    check_row_security,
+    check_schema_right,
 )
