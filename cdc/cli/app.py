@@ -11,6 +11,7 @@ from rich.console import Console
 from cdc.cli import (
     backfill,
     config,
+    doctor,
     explain,
     failures,
     held,
@@ -37,6 +38,7 @@ app.command("run")(run.run)
 app.command("worker")(run.worker)
 app.command("setup")(setup.setup)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 app.command("sweep")(sweep.sweep)
 app.command("replay")(replay.replay)
 app.command("journal")(journal.journal)

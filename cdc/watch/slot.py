@@ -109,11 +109,16 @@ async def _read_row(source: AsyncConnection[Any], slot: str) -> _Row:
     return row
 
 
-async def read_slot_health(source: AsyncConnection[Any], state: AsyncConnection[Any], slot: str) -> SlotHealth:
-    """Look at a slot, its position and its samples; five small queries."""
+async def read_slot_health(source: AsyncConnection[Any], state: AsyncConnection[Any] | None, slot: str) -> SlotHealth:
+    """Look at a slot, its position and its samples; five small queries.
+
+    Args:
+        source: where the slot is.
+        state: where position and samples are; None before the first set-up.
+        slot: its name.
+    """
     row = await _read_row(source, slot)
-    position = await (await state.execute("select lsn::text from cdc.position where slot = %s", [slot])).fetchone()
-    samples = await read_samples(state, slot)
+    position, samples = (None, ()) if state is None else await _read_stored(state, slot)
 
     def behind(lsn: str | None) -> Behind:
         if lsn is None:
@@ -132,7 +137,7 @@ async def read_slot_health(source: AsyncConnection[Any], state: AsyncConnection[
         failover=row.failover,
         end_lsn=row.end_lsn,
         received=behind(row.received),
-        captured=behind(None if position is None else position[0]),
+        captured=behind(position),
         acknowledged=behind(row.confirmed),
         retained_wal_bytes=_retained(row),
         safe_wal_bytes=row.safe_wal_size,
@@ -140,6 +145,11 @@ async def read_slot_health(source: AsyncConnection[Any], state: AsyncConnection[
         runway_seconds=runway_seconds(samples, row.safe_wal_size),
         holders=await read_holders(source, slot),
     )
+
+
+async def _read_stored(state: AsyncConnection[Any], slot: str) -> tuple[str | None, Sequence[Sample]]:
+    row = await (await state.execute("select lsn::text from cdc.position where slot = %s", [slot])).fetchone()
+    return None if row is None else row[0], await read_samples(state, slot)
 
 
 def _retained(row: _Row) -> int | None:

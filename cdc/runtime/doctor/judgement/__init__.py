@@ -1,0 +1,1 @@
+"""What facts mean: findings from plain values. Pure."""
