@@ -107,7 +107,7 @@ async def _look(check: Check, examination: Examination) -> Findings:
         return [problem(f"no answer within {check.seconds:g} s", why=_UNLOOKED, fix=f"cdc doctor {check.id}  # again")]
     except CdcError as error:
         return [from_error(error, why=_UNLOOKED)]
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, LookupError) as error:
         words = f"the check broke off: {type(error).__name__}"
         return [problem(words, why=_UNLOOKED, fix=f"cdc doctor {check.id}  # again; if it stays, report it")]
     except SinkError as error:

@@ -18,6 +18,11 @@ from sinks.zoho.limits import EDITIONS, daily_credits
 from sinks.zoho.organisation import Organisation
 
 _HIGH, _SPENT = 0.8, 0.95
+_KIN: Final = (
+    frozenset({"text", "textarea", "email", "phone", "website", "picklist"}),
+    frozenset({"integer", "bigint", "double", "currency", "percent"}),
+)
+"""Types of fields that take the same values, as far as the declaration can tell; the view's columns tell more."""
 _CREATE: Final = "cdc setup --create-fields"
 
 
@@ -114,12 +119,12 @@ def fields(feed: Feed, module: str, there: Mapping[str, CrmField]) -> list[Findi
 
 def _difference(spec: FieldSpec, field: CrmField) -> tuple[str, str] | None:
     """Say what is wrong with a field, and how it should be; None if nothing is."""
-    if field.data_type != spec.type:
+    if not any({field.data_type, spec.type} <= kin for kin in _KIN) and field.data_type != spec.type:
         return f"is of type {field.data_type}, not {spec.type}", f"delete it; `{_CREATE}` makes it as {spec.type}"
     if spec.length is not None and field.max_length is not None and field.max_length < spec.length:
         return f"holds {field.max_length} characters, not {spec.length}", f"set its length to {spec.length}"
     absent = [value for value in spec.values if value not in field.values]
-    if absent:
+    if absent and field.data_type == "picklist":
         return f"lacks the picklist values {listed(absent)}", f"add them: {', '.join(absent)}"
     return None
 
