@@ -16,7 +16,8 @@ from cdc.runtime.doctor.examination import Examination, rows, scalar
 from cdc.runtime.doctor.finding import Finding, Findings, from_sink_error, ok, problem, skipped
 from cdc.runtime.doctor.judgement import crm as judge
 from cdc.runtime.doctor.judgement import source as clocks
-from cdc.state.credits import CreditLedger
+from cdc.runtime.limits import credit_limit
+from cdc.state.credits import CreditLedger, read_spending
 from cdc.state.database import open_pool
 from cdc.state.tokens import StoredTokens
 from sinks.errors import SinkError
@@ -25,13 +26,12 @@ from sinks.tokens import TokenStore
 from sinks.zoho.auth import MemoryTokens, due_at
 from sinks.zoho.client import CreditBook, NoBook, ZohoClient
 from sinks.zoho.connect import MODULES, open_client, who_am_i
-from sinks.zoho.limits import Kind, daily_credits
+from sinks.zoho.limits import Kind
 from sinks.zoho.transport import AnswerLost, NotSent, Transport
 
 _CLOCK_SECONDS: Final = 10.0  # its Date has whole seconds, and a request takes a while
 _WHY: Final = "without it nothing is delivered; capture goes on"
 _LIVES_IN: Final = re.compile(r"the account lives in data centre ([A-Z]{2})")
-_USED: Final = "select sum(credits) from cdc.credit_usage where bucket > now() - interval '24 hours'"
 _REFUSED: Final = """
 select reason, count(*) from cdc.zoho_sync_log
 where created_at > now() - interval '1 hour' and reason = any(%s) group by 1
@@ -186,10 +186,10 @@ def _refused(error: SinkError, what: str, exam: Examination) -> Finding:
 
 async def look_credits(exam: Examination) -> Findings:
     """What is left of the day's credits, and who was turned away lately."""
-    limit = daily_credits(exam.settings.zoho_edition, exam.settings.zoho_users)
-    used = int(await _stored(exam, _USED) or 0)
+    limit, used = credit_limit(exam.settings), 0
     refused: dict[str, int] = {}
     if await _has_state(exam):
+        used = (await read_spending(exam.state, limit)).used
         names = [Reason.CONCURRENCY_LIMIT.name]
         for counting in (_REFUSED, _WAITING):
             for name, count in await rows(exam.state, counting, names):
