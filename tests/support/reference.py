@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from cdc.cli.app import app
 from cdc.cli.start import EXIT_CODES
 from cdc.delivery.policy import HOUR, MINUTE, POLICIES, Policy, Response, Scope
+from cdc.runtime.doctor.table import CHECKS
 from cdc.settings import Settings
 from cdc.state.database import shipped_migrations
 from sinks.reasons import Fault, Reason
@@ -200,6 +201,30 @@ def state_page() -> str:
     return _page(parts)
 
 
+_SIDES: Mapping[str, str] = MappingProxyType(
+    {"runtime": "This machine", "source": "The source", "state": "The cdc tables", "crm": "The CRM"}
+)
+
+
+def doctor_page() -> str:
+    """Every check of `cdc doctor`."""
+    parts = [
+        "# Checks of `cdc doctor`",
+        _NOTE,
+        "How to read what they say: [doctor](../doctor.md). A check isn't looked at if one that it needs has found a\n"
+        "problem, or doesn't apply. *At most* is its time limit in seconds.",
+    ]
+    for side, title in _SIDES.items():
+        rows = "\n".join(
+            f"| `{check.id}` | {_cell(check.looks_at)} | {', '.join(f'`{need}`' for need in check.needs) or '–'} "
+            f"| {check.seconds:g} |"
+            for check in CHECKS
+            if check.id.partition(".")[0] == side
+        )
+        parts += [f"## {title}", f"| check | looks at | needs | at most |\n| --- | --- | --- | --- |\n{rows}"]
+    return _page(parts)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -209,7 +234,13 @@ def _page(parts: list[str]) -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
-    {"settings.md": settings_page, "cli.md": cli_page, "reasons.md": reasons_page, "state.md": state_page}
+    {
+        "settings.md": settings_page,
+        "cli.md": cli_page,
+        "reasons.md": reasons_page,
+        "state.md": state_page,
+        "doctor.md": doctor_page,
+    }
 )
 
 

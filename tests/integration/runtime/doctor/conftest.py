@@ -23,7 +23,7 @@ from cdc.connection import connect
 from cdc.resources import sql_dir
 from cdc.routing.feeds import Profile, load_profile
 from cdc.runtime.doctor.examination import Examination
-from cdc.runtime.doctor.finding import Finding
+from cdc.runtime.doctor.finding import Finding, Level
 from cdc.runtime.doctor.running import choose, examine
 from cdc.settings import Settings, salvage_settings, unknown_variables
 from cdc.source.setup import plan_setup
@@ -67,6 +67,10 @@ class Patient:
     async def see(self, check: str, *, on_request: bool = False) -> list[Finding]:
         """What one check finds; its needs are looked at as well."""
         return [f for f in await self.findings(check, on_request=on_request) if f.check == check]
+
+    async def is_well(self, check: str) -> bool:
+        """Tell whether a check finds nothing."""
+        return [f.level for f in await self.see(check)] == [Level.OK]
 
     async def mend(self, fix: str) -> None:
         """Do what a fix says: shell lines change the environment, `cdc` is run, the rest is SQL."""

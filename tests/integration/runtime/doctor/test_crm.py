@@ -26,10 +26,6 @@ def fields(crm: RunningSimulator, module: str = "Contacts") -> dict[str, Any]:
     return crm.simulation.org.modules[module].fields
 
 
-async def ok(patient: Patient, check: str) -> bool:
-    return [f.level for f in await patient.see(check)] == [Level.OK]
-
-
 async def test_a_crm_in_order_is_found_so_for_a_dozen_credits(customer: Patient, crm: RunningSimulator) -> None:
     found = [f for f in await customer.findings() if f.check.startswith("crm.")]
     assert {f.check for f in found} == {c.id for c in CHECKS if c.id.startswith("crm.") and not c.on_request}
@@ -50,7 +46,7 @@ async def test_the_stored_token_is_used_and_none_made_needlessly(customer: Patie
 async def test_before_set_up_the_crm_is_looked_at_all_the_same(bare: Patient, crm: RunningSimulator) -> None:
     point_at(bare, crm)
     bare.set(CDC_PROFILE="core")
-    assert await ok(bare, "crm.fields")
+    assert await bare.is_well("crm.fields")
     assert bare.database.execute("select to_regnamespace('cdc') is null") == [(True,)]
 
 
@@ -79,7 +75,7 @@ async def test_a_secret_that_is_missing_is_named(customer: Patient, crm: Running
     [found] = await customer.see("crm.settings")
     assert found.what == "ZOHO_CLIENT_SECRET is not set"
     await customer.mend(found.fix.replace("…", crm.client_secret))
-    assert await ok(customer, "crm.settings")
+    assert await customer.is_well("crm.settings")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +91,7 @@ async def test_credentials_that_are_refused(
     assert asks_for in next(f.fix for f in found if f.check == "crm.token")
     assert next(f.what for f in found if f.check == "crm.fields") == "not looked at: crm.token failed"
     point_at(customer, crm)
-    assert await ok(customer, "crm.fields")
+    assert await customer.is_well("crm.fields")
 
 
 async def test_the_token_of_another_data_centre(customer: Patient) -> None:
@@ -105,11 +101,11 @@ async def test_the_token_of_another_data_centre(customer: Patient) -> None:
     assert found.level is Level.PROBLEM
     assert found.fix == "export ZOHO_DATA_CENTER=EU"
     await customer.mend(found.fix)
-    assert await ok(customer, "crm.data-centre")
+    assert await customer.is_well("crm.data-centre")
 
 
 async def test_the_crm_s_clock_beside_ours(customer: Patient) -> None:
-    assert await ok(customer, "crm.clock")
+    assert await customer.is_well("crm.clock")
     customer.examined["clock"] = lambda: datetime.now(UTC) - timedelta(minutes=5)
     [found] = await customer.see("crm.clock")
     assert found.level is Level.WARNING
@@ -124,7 +120,7 @@ async def test_another_edition_than_the_settings_say(customer: Patient) -> None:
         assert found.level is Level.PROBLEM
         assert "is free with 3 licences (5000 credits a day), the settings say standard with 10 (52500)" in found.what
         await customer.mend(found.fix)
-        assert await ok(customer, "crm.organisation")
+        assert await customer.is_well("crm.organisation")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +185,7 @@ async def test_a_field_that_is_not_as_the_profile_needs_it(
         crm.simulation.org.restore()  # by hand, as it says
     else:
         await customer.mend(found[0].fix)
-    assert await ok(customer, "crm.fields"), await customer.see("crm.fields")
+    assert await customer.is_well("crm.fields"), await customer.see("crm.fields")
 
 
 async def test_an_external_id_that_is_not_unique(customer: Patient, crm: RunningSimulator) -> None:
@@ -199,7 +195,7 @@ async def test_an_external_id_that_is_not_unique(customer: Patient, crm: Running
     assert found.level is Level.PROBLEM
     assert found.fix.endswith("External ID: tick 'Do not allow duplicate values'")
     one.unique = True
-    assert await ok(customer, "crm.external-id")
+    assert await customer.is_well("crm.external-id")
 
 
 async def test_credits_that_run_out(customer: Patient) -> None:
@@ -210,7 +206,7 @@ async def test_credits_that_run_out(customer: Patient) -> None:
     await customer.mend(found.fix)
     assert customer.database.execute("select scope from cdc.control") == [("bulk lane",)]
     customer.database.execute("update cdc.credit_usage set bucket = now() - interval '25 hours' where credits = 45000")
-    assert await ok(customer, "crm.credits")
+    assert await customer.is_well("crm.credits")
 
 
 async def test_calls_that_are_turned_away(customer: Patient) -> None:

@@ -35,7 +35,7 @@ async def test_several_settings_that_are_wrong_are_all_named(patient: Patient) -
     assert all(name in said for name in ("CDC_SLOT", "CDC_LEASE_SECONDS", "SUPABASE_URL"))
     for name in ("CDC_SLOT", "CDC_LEASE_SECONDS", "CDC_TRANSPORT"):
         patient.environment.delenv(name)
-    assert [f.level for f in await patient.see("runtime.settings")] == [Level.OK]
+    assert await patient.is_well("runtime.settings")
 
 
 async def test_a_misspelt_variable_is_named_with_what_was_meant(patient: Patient) -> None:
@@ -44,7 +44,7 @@ async def test_a_misspelt_variable_is_named_with_what_was_meant(patient: Patient
     assert found.level is Level.WARNING
     assert "did you mean CDC_PROFILE?" in found.what
     await patient.mend(found.fix)
-    assert [f.level for f in await patient.see("runtime.unknown")] == [Level.OK]
+    assert await patient.is_well("runtime.unknown")
 
 
 async def test_a_profile_that_can_not_be_read(patient: Patient, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_a_key_that_is_missing_or_malformed(patient: Patient, key: str) ->
     [found] = await patient.see("runtime.key")
     assert found.level is Level.PROBLEM
     await patient.mend(found.fix)
-    assert [f.level for f in await patient.see("runtime.key")] == [Level.OK]
+    assert await patient.is_well("runtime.key")
 
 
 async def test_a_server_that_everybody_may_reach(patient: Patient) -> None:
@@ -74,14 +74,14 @@ async def test_a_server_that_everybody_may_reach(patient: Patient) -> None:
     [found] = await patient.see("runtime.http")
     assert found.level is Level.PROBLEM
     await patient.mend(found.fix)
-    assert [f.level for f in await patient.see("runtime.http")] == [Level.OK]
+    assert await patient.is_well("runtime.http")
     patient.set(CDC_HTTP_HOST="127.0.0.1", CDC_WEBHOOK_TOKENS="")
-    assert [f.level for f in await patient.see("runtime.http")] == [Level.OK]
+    assert await patient.is_well("runtime.http")
 
 
 async def test_a_disk_that_is_full(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much is free is the machine's affair; what is made of it is ours."""
-    assert [f.level for f in await patient.see("runtime.disk")] == [Level.OK]
+    assert await patient.is_well("runtime.disk")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 1 << 20))
     found = await patient.see("runtime.disk")
