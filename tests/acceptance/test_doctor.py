@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cdc.wire.journal import decompress
 from tests.support.pipeline import ENCRYPTION_KEY, Crm, Site
 from tests.support.postgres import Database
 from tests.support.waiting import until
@@ -29,6 +30,28 @@ async def examined(site: Site, code: int) -> dict[str, Any]:
     return {finding["check"]: finding for finding in json.loads(said)["findings"]}
 
 
+async def one_contact(site: Site, name: str, address: str) -> None:
+    """Let a parent join, and wait for the contact."""
+    site.database.execute("insert into auth.users select gen_random_uuid() as id")
+    site.database.execute(
+        "insert into public.users (id, last_name, email, role) select id, %s, %s, 'parent' from auth.users",
+        [name, address],
+    )
+
+    async def is_there() -> bool:
+        return [contact["Last_Name"] for contact in await site.crm.records("Contacts")] == [name]
+
+    await until(is_there, 60, what="it goes on capturing and delivering")
+
+
+def everything_in(database: Database, schema: str) -> str:
+    """Every row of every table of a schema, as text; compressed bodies are opened."""
+    tables = database.execute("select tablename::text from pg_tables where schemaname = %s", [schema])
+    kept = [str(database.execute(f"select to_jsonb(t) from {schema}.{table} t")) for (table,) in tables]
+    kept += [str(decompress(body)) for (body,) in database.execute("select body from cdc.journal")]
+    return "\n".join(kept)
+
+
 async def test_from_nothing_to_all_is_well(site: Site) -> None:
     site.database.apply_profile("core")
     site.database.execute("drop schema cdc cascade")
@@ -43,10 +66,12 @@ async def test_from_nothing_to_all_is_well(site: Site) -> None:
     await site.until_delivered()
     after = await examined(site, code=0)
     assert {f["level"] for f in after.values()} <= {"ok", "skipped"}
-    site.database.execute("insert into auth.users select gen_random_uuid() as id")
-    site.database.execute("insert into public.users (id, first_name, last_name) select id, 'A', 'B' from auth.users")
-    journal = "select count(*) from cdc.journal"
-    await until(lambda: site.database.execute(journal) != [(0,)], what="it goes on capturing")
+    await one_contact(site, "Zebrowska", "zdz@example.org")
+    kept = everything_in(site.database, "cdc")
+    assert "public.users" in kept, "the journal's chunks are among it"
+    for value in ("Zebrowska", "zdz@example.org"):
+        assert value not in kept, "our tables hold keys and keyed hashes"
+        assert value not in running.log.read_text(encoding="utf-8")
     assert not running.said("capture_interrupted")
     assert not running.said("capture_standing_by")
     assert site.database.execute("select count(*) from cdc.control") == [(0,)]
