@@ -63,6 +63,7 @@ class Examination:
     _source: AsyncConnection[Any] | None = None
     _state: AsyncConnection[Any] | None = None
     _client: ZohoClient | None = None
+    _failures: dict[str, CdcError] = field(default_factory=dict)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -175,7 +176,14 @@ class Examination:
         )
 
     async def _open(self, dsn: str) -> AsyncConnection[Any]:
-        conn = await connect(dsn, purpose="doctor")
+        """Connect; where that has failed once, it isn't waited for again."""
+        if dsn in self._failures:
+            raise self._failures[dsn]
+        try:
+            conn = await connect(dsn, purpose="doctor")
+        except CdcError as error:
+            self._failures[dsn] = error
+            raise
         self._stack.push_async_callback(conn.close)
         await conn.execute(_ONLY_LOOKING)
         return conn

@@ -103,7 +103,7 @@ async def look_capturing(exam: Examination) -> Findings:
 async def look_delivering(exam: Examination) -> Findings:
     """Whether somebody delivers."""
     waiting = int(await scalar(exam.state, "select count(*) from cdc.outbox where parked_at is null"))
-    workers = await _processes(exam, "delivery")
+    workers = await _processes(exam, "delivery", "capture")  # who captures or stands by delivers as well
     return judge.delivering(workers, waiting, enabled=exam.settings.zoho_sync_enabled)
 
 
@@ -112,11 +112,11 @@ async def _holder(exam: Examination) -> int | None:
     return None if pid is None else int(pid)
 
 
-async def _processes(exam: Examination, role: str) -> list[str]:
+async def _processes(exam: Examination, *roles: str) -> list[str]:
     found = await rows(
         exam.state,
-        "select host || ' ' || pid from cdc.worker where role = %s and seen_at > now() - %s::interval order by 1",
-        role,
+        "select host || ' ' || pid from cdc.worker where role = any(%s) and seen_at > now() - %s::interval order by 1",
+        list(roles),
         _ALIVE,
     )
     return [row[0] for row in found]

@@ -42,7 +42,7 @@ def delivering(workers: Sequence[str], waiting: int, *, enabled: bool) -> Findin
     """Judge who delivers.
 
     Args:
-        workers: processes with the role delivery that were heard of lately.
+        workers: processes that were heard of lately.
         waiting: dirty keys.
         enabled: as ZOHO_SYNC_ENABLED.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from cdc.embedded.postgres import EmbeddedPostgres
+from cdc.runtime.doctor import examination
 from cdc.runtime.doctor.finding import Level
 from cdc.runtime.doctor.table import CHECKS
 from cdc.watch import holders
@@ -246,3 +248,24 @@ async def test_a_server_that_must_be_set_otherwise(bare: Patient, tmp_path: Path
         assert found.level is Level.PROBLEM
         await patient.mend(found.fix)
         assert await patient.is_well("source.slot-room")
+
+
+async def test_a_server_that_does_not_answer_is_waited_for_once(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc.connection.CONNECT_SECONDS", 1)
+    with socket.socket() as deaf:  # the kernel takes the connection, and nobody reads from it
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(8)
+        patient.set(DATABASE_URL=f"postgresql://app:x@127.0.0.1:{deaf.getsockname()[1]}/app?connect_timeout=1")
+        asked: list[str] = []
+        real = examination.connect
+
+        async def counted(dsn: str, **options: Any) -> Any:
+            asked.append(dsn)
+            return await real(dsn, **options)
+
+        monkeypatch.setattr(examination, "connect", counted)
+        found = await patient.findings()
+    assert [f.check for f in found if f.level is Level.PROBLEM] == ["source.reachable", "state.reachable"]
+    assert len(asked) == 1

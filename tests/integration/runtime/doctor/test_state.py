@@ -72,7 +72,7 @@ async def test_what_is_broken_is_named_and_mended_by_its_fix(patient: Patient) -
         assert case.words in found.what
         assert case.fix in found.fix
         if case.check == "state.workers":  # what `cdc run` does first of all
-            patient.database.execute("insert into cdc.worker (id, host, pid, role) values ('w', 'h', 1, 'delivery')")
+            patient.database.execute("insert into cdc.worker (id, host, pid, role) values ('w', 'h', 1, 'capture')")
         else:
             await patient.mend(found.fix)
         assert await patient.is_well(case.check), (case, await patient.see(case.check))
