@@ -24,7 +24,7 @@ _LOCAL: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 async def look_settings(exam: Examination) -> Findings:
     """Whether the settings can be read, and go together."""
-    why = "`cdc run` and `cdc setup` refuse to start"
+    why = "`cdc run` and `cdc setup` refuse to start; the other checks go on with the default in its place"
     found = [from_error(error, why=why) for error in exam.refusals]
     if exam.settings.database_url is None and not found:
         what = "DATABASE_URL is not set: `cdc run` would start a database of its own, with made-up people"

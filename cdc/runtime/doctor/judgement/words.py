@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def size(count: float) -> str:
     """Write a number of bytes for people."""
@@ -19,8 +21,8 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def listed(names: object, most: int = 5) -> str:
+def listed(names: Iterable[str], most: int = 5) -> str:
     """Write some names, and how many more there are."""
-    all_of_them = [str(name) for name in names] if isinstance(names, list | tuple | set | frozenset | dict) else []
+    all_of_them = list(names)
     more = len(all_of_them) - most
     return ", ".join(all_of_them[:most]) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -18,6 +19,7 @@ from cdc.embedded.postgres import EmbeddedPostgres
 from cdc.runtime.doctor import examination
 from cdc.runtime.doctor.finding import Level
 from cdc.runtime.doctor.table import CHECKS
+from cdc.settings import load_settings
 from cdc.watch import holders
 from tests.integration.runtime.doctor.conftest import SHOP, Patient
 from tests.support.capture import SCHEMA, write_profile
@@ -269,3 +271,16 @@ async def test_a_server_that_does_not_answer_is_waited_for_once(
         found = await patient.findings()
     assert [f.check for f in found if f.level is Level.PROBLEM] == ["source.reachable", "state.reachable"]
     assert len(asked) == 1
+
+
+async def test_its_sessions_can_change_nothing_and_wait_for_nobody(patient: Patient) -> None:
+    async with examination.examining(examination.Examination(load_settings())) as exam:
+        source = await exam.open_source()
+        assert await exam.open_state() is source
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await source.execute("insert into people (id) values ('p')")
+        with patient.database.connect() as owner, owner.transaction():
+            owner.execute("lock table people in access exclusive mode")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await source.execute("select from people")
+    assert patient.database.execute("select count(*) from people") == [(0,)]
