@@ -87,7 +87,7 @@ async def _examine(checks: Sequence[Check], *, as_json: bool, verbose: bool) -> 
         summary = {level.value: counts[level] for level in Level}
         typer.echo(json.dumps({"counts": summary, "findings": [f.as_json() for f in found]}, indent=2))
     else:
-        console.print(_closing(counts))
+        console.print(_closing(found, verbose=verbose))
     return found
 
 
@@ -114,13 +114,20 @@ def _draw(finding: Finding, *, verbose: bool) -> Text:
     return text
 
 
-def _closing(counts: Counter[Level]) -> Text:
-    problems, warnings, left = counts[Level.PROBLEM], counts[Level.WARNING], counts[Level.SKIPPED]
-    if not problems and not warnings:
+def _closing(found: Sequence[Finding], *, verbose: bool) -> Text:
+    counts = Counter(finding.level for finding in found)
+    left = counts[Level.SKIPPED]
+    first = next((f for level in (Level.PROBLEM, Level.WARNING) for f in found if f.level is level), None)
+    if first is None:
         return Text(f"All is well: {counts[Level.OK]} checks passed" + (f", {left} don't apply." if left else "."))
-    parts = [f"{count} {words}" for count, words in ((problems, "problems"), (warnings, "warnings")) if count]
+    parts = [_count(counts[level], level.value) for level in (Level.PROBLEM, Level.WARNING) if counts[level]]
     parts += [f"{left} not looked at"] if left else []
-    return Text(f"{', '.join(parts)}. `cdc doctor -v` says why each matters.")
+    more = "" if verbose else " `cdc doctor -v` says why each matters."
+    return Text(f"{', '.join(parts)}. Begin with {first.check}.{more}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _list(as_json: bool) -> None:

@@ -52,7 +52,7 @@ async def look_migrations(exam: Examination) -> Findings:
         return [from_error(error, why="an older program can't know what the newer tables mean")]
     if not pending:
         return ok("every migration is applied")
-    what = f"{len(pending)} migrations are missing: {listed([f'{m.version:04d} {m.name}' for m in pending], 3)}"
+    what = f"missing migrations: {listed([f'{m.version:04d} {m.name}' for m in pending], 3)}"
     return [problem(what, why="the tables of this program aren't there yet", fix="cdc setup")]
 
 

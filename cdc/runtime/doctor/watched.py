@@ -52,6 +52,7 @@ async def look_schema_right(exam: Examination) -> Findings:
 async def look_identity(exam: Examination) -> Findings:
     """Whether a DELETE carries the keys of each route."""
     found: list[Finding] = []
+    poor: list[str] = []
     for route in build_routes(exam.profile).values():
         try:
             table = await read_table(exam.source, route)
@@ -59,8 +60,10 @@ async def look_identity(exam: Examination) -> Findings:
             found.append(from_error(error, why="its updates and deletes can't be followed"))
             continue
         if plan_identity(table):
-            what = f"the replica identity of {route.table} lacks {', '.join(route.columns)}"
-            found.append(problem(what, why="an update or delete doesn't say whose row it was", fix="cdc setup"))
+            poor.append(f"{route.table} ({', '.join(route.columns)})")
+    if poor:
+        what = f"replica identities lack keys: {listed(poor)}"
+        found.append(problem(what, why="an update or delete doesn't say whose row it was", fix="cdc setup"))
     return found or ok("updates and deletes carry all keys")
 
 

@@ -38,8 +38,8 @@ def test_each_line_has_its_mark_and_each_finding_its_fix(patient: Patient) -> No
     assert lines[place + 1] == "      fix: cdc setup"
     assert "[!] state.capture        nobody has captured yet" in lines
     assert "[✓] runtime.profile      shop: people, items" in lines
-    assert "why" not in told.rpartition("\n1 problems")[0]
-    assert lines[-1] == "1 problems, 1 warnings. `cdc doctor -v` says why each matters."
+    assert "why" not in told.rpartition("\n1 problem")[0]
+    assert lines[-1] == "1 problem, 1 warning. Begin with source.views. `cdc doctor -v` says why each matters."
     assert "why  the feed delivers nothing" in doctor("source.views", "-v")[1]
 
 

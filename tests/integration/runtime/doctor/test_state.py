@@ -41,7 +41,7 @@ PARKED = (
 )
 CASES = (
     Case("state.migrations", "drop table cdc.doorbell; drop table if exists cdc.realtime_canary;"
-         " delete from cdc.migration where version = 6", "1 migrations are missing: 0006", "cdc setup", Level.PROBLEM),
+         " delete from cdc.migration where version = 6", "missing migrations: 0006", "cdc setup", Level.PROBLEM),
     Case("state.parked", PARKED.format(reason="FIELD_TOO_LONG"), "1 parked in people: FIELD_TOO_LONG",
          "cdc failures retry --feed people --reason FIELD_TOO_LONG"),
     Case("state.held", PARKED.format(reason="HELD_BY_BREAKER"), "the breaker holds 1 of people",
