@@ -105,6 +105,7 @@ class Feed(_Strict):
         announced_limit: the same for records rewritten because of changes, however many transactions made them.
         watch: tables by name, `public` where no schema is given.
         fields: custom fields by API name.
+        owners: who has the say over a view column that is a field of the CRM; ours if it isn't named.
     """
 
     name: str
@@ -122,6 +123,12 @@ class Feed(_Strict):
     announced_limit: int = Field(default=5_000, ge=0)
     watch: dict[QualifiedName, Watch] = Field(min_length=1)
     fields: dict[Name, CrmField] = {}
+    owners: dict[Name, Literal["ours", "theirs", "fill"]] = {}
+
+    @property
+    def theirs(self) -> frozenset[str]:
+        """View columns whose field belongs to the people at the CRM: compared by `cdc reconcile`, never sent."""
+        return frozenset(name for name, owner in self.owners.items() if owner == "theirs")
 
     @property
     def own_columns(self) -> frozenset[str]:
@@ -254,6 +261,7 @@ def _check_references(path: Path, feeds: Mapping[str, Feed]) -> None:
         where = f"{path}: feed {feed.name}"
         if not re.fullmatch(r"[a-z][a-z0-9_]*", feed.name):
             raise ProfileError(f"{where}: a feed's name is lower case letters, digits and underscores")
+        _check_owners(where, feed)
         if (feed.needs is None) != (feed.parent is None):
             raise ProfileError(
                 f"{where}: needs and parent go together",
@@ -267,4 +275,24 @@ def _check_references(path: Path, feeds: Mapping[str, Feed]) -> None:
         if parent.needs is not None:
             raise ProfileError(
                 f"{where}: needs = {feed.needs!r}, which itself needs {parent.needs!r}; one step is the limit"
+            )
+
+
+def _check_owners(where: str, feed: Feed) -> None:
+    """Refuse what can't be kept: an upsert neither asks whether a field is empty nor goes without a mandatory one."""
+    for name, owner in feed.owners.items():
+        if owner == "fill":
+            raise ProfileError(
+                f'{where}: owners: {name} = "fill" would take a look at each record before each call, and is not kept',
+                fix='say "ours" if the database has the last word, or "theirs" if the people at the CRM have it',
+            )
+        if owner == "theirs" and name in {*feed.own_columns, *feed.mandatory, feed.external_id}:
+            raise ProfileError(
+                f"{where}: owners: {name} can't be theirs, since it goes into every call",
+                fix="leave it out of owners",
+            )
+        if owner == "theirs" and feed.once is not None:
+            raise ProfileError(
+                f"{where}: owners: an event is sent once and never written again, so all it holds is theirs already",
+                fix="leave owners out of this feed",
             )

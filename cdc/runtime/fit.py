@@ -87,7 +87,7 @@ async def fit_views(conn: AsyncConnection[Any], profile: Profile, sinks: Mapping
 
 
 async def read_columns(conn: AsyncConnection[Any], feed: Feed) -> list[Column]:
-    """List the columns of a feed's view that go into the CRM, with the values that go into picklists."""
+    """List the columns of a feed's view that are sent to the CRM, with the values that go into picklists."""
     rows = await (
         await conn.execute(
             "select attname::text, format_type(atttypid, null) from pg_attribute "
@@ -100,7 +100,7 @@ async def read_columns(conn: AsyncConnection[Any], feed: Feed) -> list[Column]:
     return [
         Column(name=name, type=type_name, values=await _values(conn, feed, name))
         for name, type_name in rows
-        if name not in feed.own_columns
+        if name not in feed.own_columns and name not in feed.theirs
     ]
 
 

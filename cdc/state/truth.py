@@ -54,12 +54,14 @@ class Truth:
 
     Attributes:
         key_type: of the key column, as `format_type` prints it.
-        columns: those that are fields of the sink.
+        columns: those that are sent, as fields of the sink.
+        theirs: those whose field belongs to the people at the CRM; never read for delivery.
     """
 
     feed: Feed
     key_type: str
     columns: tuple[Column, ...]
+    theirs: tuple[Column, ...]
     _read: sql.Composed
     _present: sql.Composed
     _children: sql.Composed | None
@@ -69,7 +71,7 @@ class Truth:
         """Look the view's columns up, once.
 
         Raises:
-            ProfileError: if there is no such view, or it lacks the key, `once` or parent column.
+            ProfileError: if there is no such view, or it lacks the key, `once` or parent column, or one of `owners`.
         """
         cursor = await conn.execute(
             "select attname, format_type(atttypid, null) from pg_attribute"
@@ -77,15 +79,17 @@ class Truth:
             [view_identifier(feed).as_string(conn)],
         )
         types: dict[str, str] = dict(await cursor.fetchall())
-        absent = sorted(feed.own_columns - types.keys())
+        absent = sorted((feed.own_columns | feed.owners.keys()) - types.keys())
         if absent:
             raise ProfileError(
                 f"feed {feed.name}: view {feed.view} " + (f"lacks {', '.join(absent)}" if types else "does not exist"),
                 fix="apply the profile's views.sql to the source database",
             )
-        columns = tuple(Column(name=n, type=t) for n, t in types.items() if n not in feed.own_columns)
+        fields = [Column(name=n, type=t) for n, t in types.items() if n not in feed.own_columns]
+        columns = tuple(column for column in fields if column.name not in feed.theirs)
+        theirs = tuple(column for column in fields if column.name in feed.theirs)
         queries = _read_sql(feed, types), _present_sql(feed, types), _children_sql(feed, types)
-        return cls(feed, types[feed.key], columns, *queries)
+        return cls(feed, types[feed.key], columns, theirs, *queries)
 
     async def read(
         self, conn: AsyncConnection[Any], keys: Collection[str], hash_key: bytes
@@ -165,7 +169,7 @@ def _read_sql(feed: Feed, types: Mapping[str, str]) -> sql.Composed:
         key=_column(feed.key),
         once=_column(feed.once),
         parent=_column(feed.parent),
-        own=sql.Literal(sorted(feed.own_columns)),
+        own=sql.Literal(sorted(feed.own_columns | feed.theirs)),
         row_hash=row_hash_sql("v"),
         view=view_identifier(feed),
         key_column=sql.Identifier(feed.key),

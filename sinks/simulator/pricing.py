@@ -19,7 +19,7 @@ _FIXED: dict[Kind, int] = {Kind.TOKEN: 0, Kind.REVOKE: 0, Kind.DELETED: 2, Kind.
 def price(kind: Kind, records: int, query: Mapping[str, str]) -> int:
     """Credits of a call that is let through, refused records included.
 
-    A COQL query's further credits are known only from its answer; see `coql_extra`.
+    A COQL query's further credits are known only once it is parsed; see `coql_extra`.
 
     Args:
         kind: kind of call.
@@ -33,9 +33,12 @@ def price(kind: Kind, records: int, query: Mapping[str, str]) -> int:
     return _FIXED.get(kind, 1)
 
 
-def coql_extra(rows: int) -> int:
-    """Credits of a COQL answer beyond the first: 1 up to 200 rows, 2 up to 1,000, 3 up to 2,000."""
-    return (rows > 200) + (rows > 1_000)
+def coql_extra(limit: int) -> int:
+    """Credits of a COQL query beyond the first, by its LIMIT: 1 up to 200, 2 up to 1,000, 3 up to 2,000.
+
+    Whether Zoho counts the LIMIT or the rows that come of it is told in both ways; this is the dearer one.
+    """
+    return (limit > 200) + (limit > 1_000)
 
 
 def heavy(kind: Kind, records: int, query: Mapping[str, str]) -> bool:

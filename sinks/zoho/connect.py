@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sinks.base import BulkSink, Sink
+from sinks.base import BulkSink, Scannable, Sink
 from sinks.tokens import TokenStore
 from sinks.zoho.auth import Authenticator
 from sinks.zoho.bulk import BulkWrite
@@ -19,6 +19,7 @@ from sinks.zoho.module import ModuleSink
 from sinks.zoho.notes import NotesSink
 from sinks.zoho.organisation import Organisation as Organisation
 from sinks.zoho.organisation import who_am_i as who_am_i
+from sinks.zoho.scanning import ModuleScanner
 from sinks.zoho.tasks import TasksSink
 from sinks.zoho.transport import Transport
 
@@ -105,3 +106,12 @@ def build_sinks(client: ZohoClient, specs: Mapping[str, SinkSpec]) -> dict[str, 
 def bulk_sinks(client: ZohoClient, sinks: Mapping[str, Sink]) -> dict[str, BulkSink]:
     """Give the feeds whose sink also takes bulk jobs, each with what makes them."""
     return {feed: BulkWrite(client, sink) for feed, sink in sinks.items() if isinstance(sink, ModuleSink) and sink.bulk}
+
+
+def scanners(client: ZohoClient, sinks: Mapping[str, Sink]) -> dict[str, Scannable]:
+    """Give the feeds whose module can be asked by COQL, each with what reads it: those with a field for our identity."""
+    return {
+        feed: ModuleScanner(client, sink)
+        for feed, sink in sinks.items()
+        if isinstance(sink, ModuleSink) and sink.has_identity
+    }

@@ -33,6 +33,8 @@ class Kind(StrEnum):
     COQL = "coql"
     RECORDS_READ = "records_read"
     NOTES_READ = "notes_read"
+    DELETED_READ = "deleted_read"
+    COUNT = "count"
     FIELDS_READ = "fields_read"
     FIELDS_CREATE = "fields_create"
     ORG_READ = "org_read"
@@ -50,7 +52,7 @@ WRITES = frozenset(
 
 _BATCHED = frozenset({Kind.INSERT, Kind.UPDATE, Kind.UPSERT})
 _ALWAYS_HEAVY = frozenset({Kind.COQL})
-_FLAT: Mapping[Kind, int] = MappingProxyType({Kind.BULK_WRITE: 500, Kind.BULK_READ: 50})
+_FLAT: Mapping[Kind, int] = MappingProxyType({Kind.BULK_WRITE: 500, Kind.BULK_READ: 50, Kind.DELETED_READ: 2})
 
 
 def price(kind: Kind, records: int = 1) -> int:
@@ -68,6 +70,13 @@ def price(kind: Kind, records: int = 1) -> int:
     if kind is Kind.COQL:
         return 1 if records <= 200 else 2 if records <= 1000 else 3
     return _FLAT.get(kind, 1)
+
+
+MERGE_CREDITS = 50
+"""What a merge of one record with at most two others costs."""
+
+COQL_TIERS = (200, 1_000, 2_000)
+"""LIMITs up to which a COQL query costs one, two and three credits; the last is the most that one may ask for."""
 
 
 def upserts_price(records: int) -> int:

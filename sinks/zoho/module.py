@@ -89,6 +89,11 @@ class ModuleSink:
         return next(iter(found.get(record_id, ())), None)
 
     @property
+    def has_identity(self) -> bool:
+        """Whether its records bear our record id in a field."""
+        return self._external_id is not None
+
+    @property
     def external_name(self) -> str:
         """API name of the field that holds our record id; known after `fit`."""
         return self._external_name
@@ -229,7 +234,7 @@ async def find_by_external_id(
     found: dict[str, list[str]] = {}
     for start in range(0, len(wanted), COQL_IN):
         chunk = wanted[start : start + COQL_IN]
-        listed = ", ".join(_quoted(value) for value in chunk)
+        listed = ", ".join(quoted(value) for value in chunk)
         query = f"select id, {field} from {module} where {field} in ({listed}) limit {_COQL_ROWS}"
         answer = await client.call(Kind.COQL, "POST", "/coql", json={"select_query": query}, records=_COQL_ROWS)
         for row in rows_of(answer.body):
@@ -239,5 +244,6 @@ async def find_by_external_id(
     return found
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Write a text as COQL's."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

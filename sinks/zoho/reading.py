@@ -5,8 +5,10 @@ https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sinks.base import FieldValue, Held
 from sinks.errors import SinkError
@@ -16,6 +18,7 @@ from sinks.zoho.fields import plain
 from sinks.zoho.limits import Kind
 from sinks.zoho.transport import JsonValue
 
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 _UNKNOWN_ID = frozenset({"INVALID_DATA"})
 
 
@@ -57,14 +60,39 @@ def rows_of(body: JsonValue) -> list[Mapping[str, JsonValue]]:
 def same_value(ours: FieldValue, theirs: object) -> bool:
     """Tell whether the CRM holds our value.
 
-    It gives instants in the organisation's zone and without fractions of a second, and keeps no empty text and no
-    difference between an unset checkbox and one that is off.
+    It gives instants in the organisation's zone and without fractions of a second, and keeps no empty text, no space
+    around a text, and no difference between an unset checkbox and one that is off. Two ways to write an accent are one
+    text, and an address is one in capitals too.
     """
-    if ours is None or ours in ("", False):
-        return theirs is None or theirs in ("", False)
-    if isinstance(ours, bool) or not isinstance(ours, str) or not isinstance(theirs, str):
+    if _is_empty(ours):
+        return _is_empty(theirs)
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
+    if not isinstance(ours, str) or not isinstance(theirs, str):
         return ours == theirs
-    return ours == theirs or ((moment := _moment(ours)) is not None and moment == _moment(theirs))
+    one, other = _text(ours), _text(theirs)
+    return one == other or ((moment := _moment(ours)) is not None and moment == _moment(theirs))
+
+
+def forms_of(theirs: object) -> tuple[FieldValue, ...]:
+    """Give the values of ours that the CRM would show like this; a fraction of a second or outer spaces are lost."""
+    if _is_empty(theirs):
+        return (None, "", False)
+    if isinstance(theirs, str):
+        moment = _moment(theirs)
+        return (theirs,) if moment is None else (theirs, moment.astimezone(UTC).isoformat())
+    if isinstance(theirs, float) and theirs.is_integer():
+        return (theirs, int(theirs))
+    return (theirs,) if isinstance(theirs, bool | int | float) else ()
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or (isinstance(value, str) and not value.strip())
+
+
+def _text(value: str) -> str:
+    text = unicodedata.normalize("NFC", value.strip())
+    return text.casefold() if _ADDRESS.fullmatch(text) else text
 
 
 def _moment(text: str) -> datetime | None:

@@ -42,13 +42,12 @@ def coql(sim: Simulation, ask: Ask) -> Answer:
     for name, descending in reversed(query.order or [("id", False)]):
         _sort(table, found, name, descending=descending)
     rows = found[query.offset : query.offset + query.limit]
+    extra = coql_extra(query.limit)
     if not rows:
-        return Answer(status=204)
+        return Answer(status=204, extra_credits=extra)
     more = query.offset + query.limit < len(found)
     data = [{"id": record["id"]} | {column.name: column.of(record) for column in columns} for record in rows]
-    return Answer(
-        body={"data": data, "info": {"count": len(rows), "more_records": more}}, extra_credits=coql_extra(len(rows))
-    )
+    return Answer(body={"data": data, "info": {"count": len(rows), "more_records": more}}, extra_credits=extra)
 
 
 class _Column:

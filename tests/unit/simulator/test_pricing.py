@@ -25,9 +25,9 @@ def test_prices(kind: Kind, records: int, query: dict[str, str], credits: int) -
     assert price(kind, records, query) == credits
 
 
-@pytest.mark.parametrize(("rows", "more"), [(0, 0), (200, 0), (201, 1), (1_000, 1), (1_001, 2), (2_000, 2)])
-def test_coql_costs_more_by_rows(rows: int, more: int) -> None:
-    assert coql_extra(rows) == more
+@pytest.mark.parametrize(("limit", "more"), [(1, 0), (200, 0), (201, 1), (1_000, 1), (1_001, 2), (2_000, 2)])
+def test_coql_costs_more_by_its_limit(limit: int, more: int) -> None:
+    assert coql_extra(limit) == more
 
 
 @pytest.mark.parametrize(
