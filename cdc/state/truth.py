@@ -29,6 +29,12 @@ _POSSIBLE: Mapping[str, Callable[[str], object]] = MappingProxyType(
 )
 
 
+def possible_keys(key_type: str, keys: Collection[str]) -> list[str]:
+    """Leave out what is no value of a column's type, as `format_type` prints it."""
+    possible = _POSSIBLE.get(key_type)
+    return list(keys) if possible is None else [key for key in keys if possible(key)]
+
+
 def view_identifier(feed: Feed) -> sql.Identifier:
     """Quote a feed's view, with its schema."""
     return sql.Identifier(*qualified(feed.view).split("."))
@@ -130,8 +136,7 @@ class Truth:
         return await cursor.fetchall()
 
     def _possible(self, keys: Collection[str]) -> list[str]:
-        possible = _POSSIBLE.get(self.key_type)
-        return list(keys) if possible is None else [key for key in keys if possible(key)]
+        return possible_keys(self.key_type, keys)
 
 
 @dataclass(slots=True)
