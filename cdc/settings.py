@@ -135,6 +135,15 @@ class Settings(BaseSettings):
         description="Everything is compared so often, since Realtime may drop a change (`realtime`). Less often where "
         "that would take more than a tenth of the time.",
     )
+    cdc_reconcile_fix: bool = Field(
+        default=False,
+        description="Let the daily comparison with the CRM put right what differs, where its gates allow it "
+        "(docs/reconcile.md). Without it there is a report only.",
+    )
+    cdc_report_dir: Path | None = Field(
+        default=None,
+        description="Folder for the reports of `cdc reconcile`. Without it the result is in the table only.",
+    )
     cdc_http_host: str = Field(default="127.0.0.1", description="Address that `cdc run` takes webhooks at.")
     cdc_http_port: Annotated[int, Field(ge=0, le=65_535)] | None = Field(
         default=None, description="Its port; 0 for a free one. Without it there is no HTTP server."

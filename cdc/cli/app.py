@@ -16,6 +16,7 @@ from cdc.cli import (
     failures,
     held,
     journal,
+    reconcile,
     replay,
     run,
     setup,
@@ -40,6 +41,7 @@ app.command("setup")(setup.setup)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("sweep")(sweep.sweep)
+app.command("reconcile")(reconcile.reconcile)
 app.command("replay")(replay.replay)
 app.command("journal")(journal.journal)
 app.command("explain")(explain.explain)

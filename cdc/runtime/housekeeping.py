@@ -24,6 +24,8 @@ _RETENTION: Final = (
     "delete from cdc.slot_sample where at < now() - interval '1 day'",
     "delete from cdc.worker where seen_at < now() - interval '1 day'",
     "delete from cdc.replay where updated_at < now() - interval '90 days'",
+    "delete from cdc.reconcile_run where ended_at < now() - interval '90 days'",
+    "delete from cdc.reconcile_fix where last_night < now() - interval '90 days'",
 )
 
 

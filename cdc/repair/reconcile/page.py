@@ -33,8 +33,8 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; pad
 th { color: var(--soft); font-weight: 500; } .n { text-align: right; font-variant-numeric: tabular-nums; }
 .soft { color: var(--soft); } rect { fill: var(--bar); } code, .id { font-family: ui-monospace, monospace;
   font-size: .9em; }
-@media print { body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; } tr { break-inside: avoid; }
-  :root { --ink: #000; --soft: #444; --line: #bbb; --back: #fff; --bar: #444; } }
+@media print { body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
+  tr { break-inside: avoid; } :root { --ink: #000; --soft: #444; --line: #bbb; --back: #fff; --bar: #444; } }
 </style>
 </head>
 <body>
@@ -57,7 +57,8 @@ th { color: var(--soft); font-weight: 500; } .n { text-align: right; font-varian
 <table><thead><tr><th>kind</th><th class="n">records</th><th class="n">since the last run</th><th></th><th>meaning</th>
 </tr></thead><tbody>{% for kind, count, since, width, meaning in counts %}
 <tr><td>{{ kind }}</td><td class="n">{{ "{:,}".format(count) }}</td><td class="n">{{ since }}</td>
-<td><svg width="{{ bar }}" height="14" role="img" aria-label="{{ count }}"><rect width="{{ width }}" height="14"/></svg></td>
+<td><svg width="{{ bar }}" height="14" role="img" aria-label="{{ count }}">
+<rect width="{{ width }}" height="14"/></svg></td>
 <td class="soft">{{ meaning }}</td></tr>{% endfor %}
 </tbody></table>
 {% if fields %}<h2>Fields that differ</h2>

@@ -20,7 +20,7 @@ from cdc.runtime.connections import Connections
 from cdc.source.session import IDLE_ADVANCE_BYTES
 
 BARRIER_SECONDS: Final = 600.0
-_LOOK_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.05
 _NUDGE_SECONDS: Final = 5.0
 
 # Without a slot there is no position; a sweep that began after the snapshot has marked all that the snapshot shows.
@@ -58,7 +58,7 @@ async def wait_until_captured(
     connections: Connections, slot: str, barrier: Barrier, seconds: float = BARRIER_SECONDS
 ) -> bool:
     """Wait until capture has passed a barrier. Returns False when the time is over, or when nobody captures."""
-    deadline, nudge_at = time.monotonic() + seconds, time.monotonic() + _LOOK_SECONDS
+    deadline, nudge_at = time.monotonic() + seconds, 0.0
     while True:
         async with connections.state.connection() as state:
             cursor = await state.execute(_PASSED_SQL, {"slot": slot, "lsn": barrier.lsn, "at": barrier.at})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,9 @@ from cdc.repair.reconcile.table import as_csv
 from cdc.runtime.masking import mask
 
 PLAN: Final = "plan.json"
+KEPT: Final = timedelta(days=90)
+_FOLDER: Final = "%Y-%m-%dT%H-%M-%SZ"
+_FILES: Final = ("report.md", "report.html", "differences.csv", "summary.json", PLAN)
 
 
 def write_reports(parent: Path, report: Report, plan: str | None, *, reveal: bool) -> Path:
@@ -36,7 +41,7 @@ def write_reports(parent: Path, report: Report, plan: str | None, *, reveal: boo
     }
     if plan is not None:
         files[PLAN] = plan
-    folder = parent / f"{report.run.started_at:%Y-%m-%dT%H-%M-%SZ}"
+    folder = parent / report.run.started_at.strftime(_FOLDER)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, text in files.items():
@@ -52,3 +57,17 @@ def _plain(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def remove_old(parent: Path, now: datetime) -> None:
+    """Remove dated folders that are past their time; what else lies there is left alone."""
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        try:
+            made = datetime.strptime(folder.name, _FOLDER).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if now - made > KEPT and folder.is_dir() and not folder.is_symlink():
+            for name in _FILES:
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody has put a file of their own there
+                folder.rmdir()

@@ -26,6 +26,7 @@ from cdc.state import ledger, reconciles
 from cdc.state.outbox import Mark, mark
 from cdc.state.truth import Truth
 from sinks.base import Scanned
+from sinks.errors import SinkError
 
 CAUSE: Final = "reconcile"
 DELIVERY_SECONDS: Final = 300.0
@@ -41,11 +42,13 @@ class Fixed:
         marked: records that were marked.
         left: records that were left alone, and why.
         remaining: marked records that differ still, or whose delivery hasn't ended well.
+        agreed: of those that were left alone, how many don't differ any longer.
     """
 
     marked: list[PlannedFix] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     remaining: list[Left] = field(default_factory=list)
+    agreed: int = 0
 
 
 async def put_right(site: Site, fixes: Sequence[PlannedFix], *, delivery_seconds: float = DELIVERY_SECONDS) -> Fixed:
@@ -57,15 +60,24 @@ async def put_right(site: Site, fixes: Sequence[PlannedFix], *, delivery_seconds
         delivery_seconds: how long delivery is waited for.
 
     Raises:
-        SinkError: if the CRM can't be asked; what wasn't marked by then isn't.
         ProfileError: if a view can't be read.
     """
     done = Fixed()
-    for feed, some in _batches(site, fixes):
-        await _look_and_mark(site, feed, some, done)
+    try:
+        for feed, some in _batches(site, fixes):
+            await _look_and_mark(site, feed, some, done)
+    except SinkError as error:
+        settled = {*done.marked, *(left.fix for left in done.left)}
+        why = f"the CRM couldn't be asked: {error.reason.name}"
+        done.left += [Left(fix, why) for fix in fixes if fix not in settled]
     await _wait_for_delivery(site, done.marked, delivery_seconds)
     for feed, some in _batches(site, done.marked):
-        done.remaining += [Left(fix, look.words) for fix, look in await look_again(site, feed, some) if look.words]
+        try:
+            looked = await look_again(site, feed, some)
+        except SinkError as error:
+            done.remaining += [Left(fix, f"the CRM couldn't be asked: {error.reason.name}") for fix in some]
+        else:
+            done.remaining += [Left(fix, look.words) for fix, look in looked if look.words]
     return done
 
 
@@ -103,6 +115,7 @@ async def _look_and_mark(site: Site, feed: Feed, fixes: Sequence[PlannedFix], do
         found = look.difference
         if found is None:
             done.left.append(Left(fix, "it doesn't differ any longer"))
+            done.agreed += 1
         elif look.standing:
             done.left.append(Left(fix, look.standing))
         elif not found.is_fixable:

@@ -1,0 +1,91 @@
+"""Every way in which a record can differ, seeded and found: exactly those, while the application writes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.reconciling import Ground, found
+
+
+async def test_nothing_differs_after_a_backfill(ground: Ground) -> None:
+    spent = ground.credits()
+
+    outcome = await ground.compare()
+
+    run = outcome.report.run
+    assert (run.verdict, run.complete, run.compared, run.differing, outcome.open) == ("clean", True, 65, 0, 0)
+    assert run.barrier_lsn is not None
+    assert run.credits_used == ground.credits() - spent == sum(outcome.report.spent.values())
+    assert run.credits_planned >= run.credits_used
+    assert outcome.report.spent["scan"] == 2, "one page of each module"
+    assert outcome.folder is None
+
+
+async def test_each_kind_is_found_and_nothing_else_while_the_application_writes(ground: Ground) -> None:
+    await ground.compare()
+    ground.lose("p000001")
+    ground.silently("update people set xp = 77 where id = 'p000002'")
+    ground.edit("p000003", Total_XP=5000)
+    ground.edit("p000004", Last_Name="Changed there")
+    ground.silently("update people set name = 'Changed here' where id = 'p000004'")
+    orphan = ground.type_in(Last_Name="Who", External_ID="p999999")
+    ground.silently("delete from people where id = 'p000005'")
+    ground.bin("p000006")
+    ground.edit("p000007", External_ID=None)
+    typed = ground.type_in(Last_Name="Eight", Email="P8@example.org")
+    ground.silently("update people set consent = false where id = 'p000009'")
+    ground.sql("update cdc.ledger set field_hashes = '{}' where record_id = 'p000010'")
+    ground.edit("p000010", Total_XP=1)
+    ground.silently("insert into people (id, name, email) values ('p000000', 'Nobody heard', 'new@example.org')")
+    by_hand = ground.type_in(Last_Name="New", Email="new@example.org")
+    ground.edit("p000011", Phone="their own")
+    stop = asyncio.Event()
+    writing = asyncio.create_task(_write(ground, stop))
+    try:
+        outcomes = [await ground.compare() for _ in range(3)]
+    finally:
+        stop.set()
+        written = await writing
+
+    assert written > 10
+    for outcome in outcomes:
+        by_kind = found(outcome)
+        assert by_kind == {
+            "missing": {"p000001", "p000000"},
+            "stale": {"p000002"},
+            "edited_in_crm": {"p000003"},
+            "conflict": {"p000004"},
+            "orphan": {"p999999"},
+            "deleted_source": {"p000005"},
+            "recycled": {"p000006"},
+            "unlinked": {"p000007", by_hand},
+            "duplicate": {"p000008"},
+            "excluded": {"p000009"},
+            "unknown": {"p000010"},
+        }
+        assert outcome.report.run.complete
+        [duplicate] = [one for one in outcome.report.differences if one.kind == "duplicate"]
+        assert set(duplicate.crm_ids) == {ground.crm_id("p000008"), typed}
+        [plan] = outcome.report.merges
+        assert (plan.master, plan.others, plan.calls) == (ground.crm_id("p000008"), [typed], 1)
+        [people] = [feed for feed in outcome.report.feeds if feed.feed == "people"]
+        assert people.theirs == {"Phone": 55}, "of everybody who is on both sides; never sent, and no difference"
+        assert people.fields == {"Total_XP": 3, "Last_Name": 1}
+        withheld = {one.record_id: one.why for one in outcome.report.differences if one.why}
+        assert withheld.keys() == {"p000000", "p000008"}, "making it would double what somebody typed in"
+    assert orphan in ground.contacts.records
+
+
+async def _write(ground: Ground, stop: asyncio.Event) -> int:
+    """Change people from 30 on, make some and remove some, until told to stop."""
+    count = 0
+    while not stop.is_set():
+        who = f"p{30 + count % 30:06}"
+        await asyncio.to_thread(ground.sql, "update people set xp = xp + 1 where id = %s", [who])
+        new = f"q{count:06}"
+        await asyncio.to_thread(ground.sql, "insert into people (id, name) values (%s, 'New')", [new])
+        if count % 3 == 0:
+            await asyncio.to_thread(ground.sql, "delete from people where id = %s", [new])
+        count += 1
+        await asyncio.sleep(0.01)
+    return count
