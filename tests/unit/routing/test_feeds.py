@@ -153,3 +153,23 @@ def test_the_crm_will_make_the_api_names_that_the_views_use(name: str) -> None:
             assert crm.label.replace(" ", "_") == api_name
             assert "__" not in api_name
             assert not api_name.endswith("_")
+
+
+def test_a_field_may_be_theirs() -> None:
+    contacts = parse(changed("contacts/owners", {"Phone": "theirs", "Email": "ours"})).feeds["contacts"]
+    assert contacts.theirs == {"Phone"}
+
+
+@pytest.mark.parametrize(
+    ("feed", "owners", "words"),
+    [
+        ("contacts", {"Phone": "fill"}, "is not kept"),
+        ("contacts", {"user_id": "theirs"}, "goes into every call"),
+        ("contacts", {"External_ID": "theirs"}, "goes into every call"),
+        ("contacts", {"Phone": "nobody's"}, "owners.Phone"),
+        ("events", {"Subject": "theirs"}, "an event is sent once"),
+    ],
+)
+def test_an_owner_that_cannot_be_kept_is_refused(feed: str, owners: dict[str, str], words: str) -> None:
+    with pytest.raises(ProfileError, match=words):
+        parse(changed(f"{feed}/owners", owners))
