@@ -114,8 +114,9 @@ def field_differences(
 ) -> list[FieldDifference]:
     """List the fields that are ours and of which the CRM doesn't hold the source's value."""
     differences = []
+    compared = measures.columns - feed.theirs
     for name, ours in row.fields.items():
-        if name not in measures.columns or name in feed.theirs:
+        if name not in compared:
             continue
         theirs = found.fields.get(name)
         if (type(ours) is type(theirs) and ours == theirs) or measures.same(name, ours, theirs):
