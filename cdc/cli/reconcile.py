@@ -22,9 +22,10 @@ from cdc.repair.reconcile.report import commands, counts_line, verdict
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import open_connections
 from cdc.runtime.environment import prepare
+from cdc.runtime.reconcile.applying import apply_plan
 from cdc.runtime.reconcile.files import PLAN
 from cdc.runtime.reconcile.fixing import Fixed
-from cdc.runtime.reconcile.run import Outcome, Request, apply_plan, chosen_feeds
+from cdc.runtime.reconcile.run import Outcome, Request, chosen_feeds
 from cdc.runtime.reconcile.run import reconcile as compare
 from cdc.runtime.reconcile.site import Site, open_site
 from cdc.settings import Settings

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sinks.base import BulkSink, Scannable, Sink
+from sinks.base import BulkSink, Sink
+from sinks.scan import Scannable
 from sinks.tokens import TokenStore
 from sinks.zoho.auth import Authenticator
 from sinks.zoho.bulk import BulkWrite
@@ -109,7 +110,7 @@ def bulk_sinks(client: ZohoClient, sinks: Mapping[str, Sink]) -> dict[str, BulkS
 
 
 def scanners(client: ZohoClient, sinks: Mapping[str, Sink]) -> dict[str, Scannable]:
-    """Give the feeds whose module can be asked by COQL, each with what reads it: those with a field for our identity."""
+    """Give what reads the modules that COQL can be asked about, by feed: those with a field for our identity."""
     return {
         feed: ModuleScanner(client, sink)
         for feed, sink in sinks.items()

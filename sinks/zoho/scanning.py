@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from sinks.base import Column, FieldValue, Misfit, Scanned
+from sinks.base import Column, FieldValue, Misfit
 from sinks.errors import SinkError
 from sinks.reasons import Reason
+from sinks.scan import Scanned
 from sinks.zoho.client import ZohoClient
 from sinks.zoho.contacts import ContactsSink
 from sinks.zoho.limits import COQL_TIERS, MERGE_CREDITS, Kind, price, upserts_price
@@ -28,7 +29,7 @@ _MERGED_AT_ONCE: Final = 2
 
 
 class ModuleScanner:
-    """Reads all records of a sink's module; a `sinks.base.Scannable`.
+    """Reads all records of a sink's module; a `sinks.scan.Scannable`.
 
     Args:
         client: one organisation.
@@ -44,11 +45,11 @@ class ModuleScanner:
         self.merge_credits = MERGE_CREDITS
 
     async def fit(self, columns: Sequence[Column]) -> list[Misfit]:
-        """See `sinks.base.Scannable`. Costs one credit."""
+        """See `sinks.scan.Scannable`. Costs one credit."""
         return await self._sink.fit(columns)
 
     async def count(self) -> int:
-        """See `sinks.base.Scannable`. Costs one credit.
+        """See `sinks.scan.Scannable`. Costs one credit.
 
         https://www.zoho.com/crm/developer/docs/api/v8/get-record-count.html
         """
@@ -59,7 +60,7 @@ class ModuleScanner:
         return count
 
     async def scan(self, columns: Sequence[str], expected: int) -> AsyncIterator[Sequence[Scanned]]:
-        """See `sinks.base.Scannable`. Columns beyond 50 take a query of their own for each page."""
+        """See `sinks.scan.Scannable`. Columns beyond 50 take a query of their own for each page."""
         groups = self._groups(columns)
         after, seen = 0, 0
         while True:
@@ -79,7 +80,7 @@ class ModuleScanner:
                 return
 
     async def find(self, record_ids: Sequence[str], columns: Sequence[str]) -> list[Scanned]:
-        """See `sinks.base.Scannable`. One credit for each fifty of them."""
+        """See `sinks.scan.Scannable`. One credit for each fifty of them."""
         name = self._sink.external_name
         found: list[Scanned] = []
         for some in _batched(record_ids, COQL_IN):
@@ -94,7 +95,7 @@ class ModuleScanner:
         return found
 
     async def binned(self, wanted: Collection[str]) -> frozenset[str]:
-        """See `sinks.base.Scannable`: the newest 2,000 of the bin, two credits for each 200 of them.
+        """See `sinks.scan.Scannable`: the newest 2,000 of the bin, two credits for each 200 of them.
 
         https://www.zoho.com/crm/developer/docs/api/v8/get-deleted-records.html
         """
@@ -114,7 +115,7 @@ class ModuleScanner:
         return frozenset(found)
 
     async def activities(self, crm_ids: Sequence[str]) -> Mapping[str, int]:
-        """See `sinks.base.Scannable`: tasks of contacts, 2,000 counted at most; three credits for each fifty."""
+        """See `sinks.scan.Scannable`: tasks of contacts, 2,000 counted at most; three credits for each fifty."""
         counted: Counter[str] = Counter()
         for some in _batched(crm_ids, COQL_IN) if self.likeness is not None else ():
             query = f"select id, Who_Id from Tasks where Who_Id in ({', '.join(some)}) limit {_MOST_ROWS}"
@@ -125,26 +126,26 @@ class ModuleScanner:
         return counted
 
     def same(self, column: str, ours: FieldValue, theirs: object) -> bool:
-        """See `sinks.base.Scannable`."""
+        """See `sinks.scan.Scannable`."""
         return self._sink.same(column, ours, theirs)
 
     def forms(self, theirs: object) -> Sequence[FieldValue]:
-        """See `sinks.base.Scannable`."""
+        """See `sinks.scan.Scannable`."""
         return forms_of(theirs)
 
     def scan_credits(self, records: int, columns: int) -> int:
-        """See `sinks.base.Scannable`."""
+        """See `sinks.scan.Scannable`."""
         pages, rest = divmod(records, _MOST_ROWS)
         last = price(Kind.COQL, _limit_for(rest)) if rest or not pages else 0
         each = pages * price(Kind.COQL, _MOST_ROWS) + last
         return each * self._queries(columns)
 
     def find_credits(self, records: int, columns: int) -> int:
-        """See `sinks.base.Scannable`."""
+        """See `sinks.scan.Scannable`."""
         return -(-records // COQL_IN) * self._queries(columns)
 
     def write_credits(self, records: int) -> int:
-        """See `sinks.base.Scannable`."""
+        """See `sinks.scan.Scannable`."""
         return upserts_price(records)
 
     def _queries(self, columns: int) -> int:

@@ -23,7 +23,8 @@ from typing import Any
 from cdc.repair.reconcile.differences import Difference, FieldDifference, Kind
 from cdc.routing.feeds import Feed
 from cdc.state.records import LedgerEntry, Standing
-from sinks.base import FieldValue, Scanned
+from sinks.base import FieldValue
+from sinks.scan import Scanned
 
 THE_RECORD = "(record)"
 """Stands for the record itself in a list of fields: the CRM has another one than the ledger knows."""

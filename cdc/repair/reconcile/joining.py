@@ -15,8 +15,8 @@ from cdc.routing.feeds import Feed
 from cdc.state.ledger import entry_from_json
 from cdc.state.records import LedgerEntry
 from cdc.state.truth import view_identifier
-from sinks.base import Scanned
 from sinks.reasons import Reason
+from sinks.scan import Scanned
 
 _FETCH: Final = 1_000
 

@@ -12,7 +12,7 @@ from typing import Any, Final, LiteralString, Self
 
 from psycopg import AsyncConnection
 
-from sinks.base import Scanned
+from sinks.scan import Scanned
 
 _FETCH: Final = 1_000
 

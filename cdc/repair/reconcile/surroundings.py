@@ -7,9 +7,10 @@ the view doesn't is one that may not leave.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection, sql
 
@@ -18,6 +19,8 @@ from cdc.repair.reconcile.differences import Difference, Kind
 from cdc.routing.feeds import Feed, qualified
 from cdc.state.records import Standing
 from cdc.state.truth import possible_keys
+
+_ID: Final = re.compile(r"[A-Za-z0-9:_-]{1,100}")
 
 Suspect = tuple[Sides, Difference]
 
@@ -116,7 +119,8 @@ def settle(feed: Feed, suspect: Suspect, around: Surroundings) -> Difference | N
     if sides.was_just_delivered or found.key in around.waiting:
         return replace(found, kind=Kind.SETTLING, fields=())
     if found.kind is Kind.ORPHAN:
-        return replace(found, kind=_of_absent(sides, around))
+        kind = _of_absent(sides, around)
+        return replace(found, kind=kind, record_id=_shown(sides.record_id) if kind is Kind.ORPHAN else sides.record_id)
     if found.kind is Kind.MISSING:
         return _of_missing(feed, sides, found, around)
     found = _with_other(sides, found, around)
@@ -152,3 +156,8 @@ def _with_other(sides: Sides, found: Difference, around: Surroundings) -> Differ
 def _parked(found: Difference, around: Surroundings) -> str:
     reason = around.parked.get(found.key or "")
     return "" if reason is None else f"parked: {reason or 'see cdc failures'}"
+
+
+def _shown(record_id: str) -> str:
+    """Show an id that isn't known here only if it looks like one: people type into that field too."""
+    return record_id if _ID.fullmatch(record_id) else f"({len(record_id)} characters)"

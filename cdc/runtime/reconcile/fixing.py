@@ -25,8 +25,8 @@ from cdc.runtime.replaying import is_anybody_delivering
 from cdc.state import ledger, reconciles
 from cdc.state.outbox import Mark, mark
 from cdc.state.truth import Truth
-from sinks.base import Scanned
 from sinks.errors import SinkError
+from sinks.scan import Scanned
 
 CAUSE: Final = "reconcile"
 DELIVERY_SECONDS: Final = 300.0
@@ -207,6 +207,8 @@ async def _standing(
 
 async def _wait_for_delivery(site: Site, marked: Sequence[PlannedFix], seconds: float) -> None:
     """Wait until nothing of it waits any longer, for as long as somebody delivers."""
+    if not site.settings.zoho_sync_enabled:
+        return
     deadline = time.monotonic() + seconds
     params = [[fix.feed for fix in marked], [fix.key for fix in marked]]
     while marked and time.monotonic() < deadline:

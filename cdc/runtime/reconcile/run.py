@@ -11,7 +11,7 @@ from pathlib import Path
 from cdc.errors import ConfigError
 from cdc.repair.reconcile.differences import FIXABLE, Difference, Kind
 from cdc.repair.reconcile.gates import Situation, closed_gates
-from cdc.repair.reconcile.plan import Plan, plan_of, read_plan, sealed
+from cdc.repair.reconcile.plan import Plan, plan_of, sealed
 from cdc.repair.reconcile.report import FeedReport, Report
 from cdc.routing.feeds import Profile
 from cdc.runtime.reconcile.barrier import BARRIER_SECONDS
@@ -72,6 +72,11 @@ def chosen_feeds(profile: Profile, names: Sequence[str]) -> list[str]:
             f"no feed {unknown[0]!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}"
         )
     feeds = [feed for feed in profile.feeds.values() if not names or feed.name in names]
+    if not any(feed.external_id for feed in feeds):
+        raise ConfigError(
+            f"{', '.join(names) or 'no feed'} can't be compared with the CRM: its records bear no id of ours there",
+            fix="`cdc sweep` compares it with what was last sent",
+        )
     return [feed.name for feed in sorted(feeds, key=lambda feed: feed.needs is not None)]
 
 
@@ -282,43 +287,3 @@ def _feed_report(result: FeedResult) -> FeedReport:
         fields={} if found is None else dict(found.fields),
         theirs={} if found is None else dict(found.theirs),
     )
-
-
-async def apply_plan(
-    site: Site, path: Path, *, requested_by: str = "cdc reconcile", delivery_seconds: float = DELIVERY_SECONDS
-) -> tuple[Plan, Fixed]:
-    """Carry a plan out: each of its records is looked at once more, and sent anew if it still differs.
-
-    Raises:
-        ConfigError: if the plan may not be carried out, naming why.
-        StateError: if another process is at it.
-    """
-    started_at, now = datetime.now(UTC), datetime.now(UTC)
-    async with site.connections.source.connection() as source:
-        mapping = await mapping_of(source, site.profile)
-    plan = read_plan(path, site.connections.hash_key, now=now, slot=site.slot, mapping=mapping)
-    async with site.connections.state.connection() as guard, reconciles.alone(guard, site.slot):
-        credits_before = await site.credits_left()
-        fixed = await put_right(site, plan.fixes, delivery_seconds=delivery_seconds)
-        open_ = len(fixed.left) - fixed.agreed + len(fixed.remaining)
-        run = ReconcileRun(
-            slot=site.slot,
-            kind="apply",
-            requested_by=requested_by,
-            started_at=started_at,
-            verdict="differs" if open_ else "fixed",
-            complete=False,
-            barrier_lsn=None,
-            compared=len(plan.fixes),
-            differing=len(plan.fixes),
-            fixed=len(fixed.marked),
-            remaining=len(fixed.remaining),
-            counts={},
-            crm_counts={},
-            credits_before=credits_before,
-            credits_planned=plan.credits,
-            credits_used=site.meter.spent.total(),
-            mapping=mapping,
-        )
-        await reconciles.record_run(guard, run)
-    return plan, fixed

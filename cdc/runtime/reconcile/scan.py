@@ -24,8 +24,8 @@ from cdc.runtime.fit import read_columns
 from cdc.runtime.reconcile.barrier import Barrier, read_barrier, wait_until_captured
 from cdc.runtime.reconcile.site import Site
 from cdc.state.truth import Truth
-from sinks.base import Scannable
 from sinks.errors import SinkError
+from sinks.scan import Scannable
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from cdc.source.views import views_hash
 from cdc.state.envelope import Keyring
 from cdc.state.tokens import StoredTokens
 from cdc.state.truth import view_identifier
-from sinks.base import Scannable
+from sinks.scan import Scannable
 from sinks.zoho.client import CreditBook
 from sinks.zoho.connect import build_sinks, open_client, scanners
 from sinks.zoho.limits import daily_credits

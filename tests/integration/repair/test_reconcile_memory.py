@@ -16,7 +16,7 @@ from cdc.repair.reconcile.compare import KEPT, Comparer, Comparison
 from cdc.repair.reconcile.differences import Kind
 from cdc.repair.reconcile.staging import Staging
 from cdc.routing.feeds import parse_profile
-from sinks.base import Scanned
+from sinks.scan import Scanned
 from sinks.zoho.reading import forms_of, same_value
 from tests.conftest import Connect
 from tests.support.postgres import Database

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from sinks.base import Action, Column, Operation, Scanned
+from sinks.base import Action, Column, Operation
 from sinks.errors import SinkError
 from sinks.reasons import Reason
+from sinks.scan import Scanned
 from sinks.zoho import scanning
 from sinks.zoho.scanning import ModuleScanner
 from tests.integration.zoho.conftest import CONTACT_COLUMNS, Crm

@@ -27,6 +27,7 @@ ENVIRONMENT = {
         (["--apply", "plan.json", "--fix"], {}, "--apply carries a plan out as it is"),
         (["--apply", "plan.json", "--feed", "contacts"], {}, "--apply carries a plan out as it is"),
         (["--reveal"], {}, "no file is written"),
+        (["--feed", "badges_earned"], {}, "can't be compared with the CRM"),
         (["--feed", "nobody"], {}, "no feed 'nobody' in profile core"),
         (
             [],

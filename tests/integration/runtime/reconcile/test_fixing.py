@@ -10,9 +10,10 @@ import pytest
 
 from cdc.errors import ConfigError, StateError
 from cdc.repair.reconcile.plan import Plan, sealed
+from cdc.runtime.reconcile.applying import apply_plan
 from cdc.runtime.reconcile.daily import reconcile_daily
 from cdc.runtime.reconcile.files import PLAN
-from cdc.runtime.reconcile.run import Outcome, apply_plan
+from cdc.runtime.reconcile.run import Outcome
 from cdc.state import reconciles
 from tests.support.reconciling import Ground, found
 

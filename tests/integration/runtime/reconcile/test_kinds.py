@@ -29,6 +29,7 @@ async def test_each_kind_is_found_and_nothing_else_while_the_application_writes(
     ground.edit("p000004", Last_Name="Changed there")
     ground.silently("update people set name = 'Changed here' where id = 'p000004'")
     orphan = ground.type_in(Last_Name="Who", External_ID="p999999")
+    ground.type_in(Last_Name="Odd", External_ID="who@example.org")
     ground.silently("delete from people where id = 'p000005'")
     ground.bin("p000006")
     ground.edit("p000007", External_ID=None)
@@ -55,7 +56,7 @@ async def test_each_kind_is_found_and_nothing_else_while_the_application_writes(
             "stale": {"p000002"},
             "edited_in_crm": {"p000003"},
             "conflict": {"p000004"},
-            "orphan": {"p999999"},
+            "orphan": {"p999999", "(15 characters)"},
             "deleted_source": {"p000005"},
             "recycled": {"p000006"},
             "unlinked": {"p000007", by_hand},

@@ -15,7 +15,8 @@ from cdc.repair.reconcile.report import FeedReport, Report
 from cdc.routing.feeds import Feed, parse_profile
 from cdc.state.reconciles import ReconcileRun
 from cdc.state.records import LedgerEntry, Standing
-from sinks.base import FieldValue, Scanned
+from sinks.base import FieldValue
+from sinks.scan import Scanned
 from sinks.zoho.reading import forms_of, same_value
 
 KEY = b"k" * 32
