@@ -50,7 +50,7 @@ def test_a_difference_is_found_planned_put_right_and_gone(
         edit(crm, crm_id, First_Name="Somebody Else")
         found = configured("reconcile", "--out", str(out))
         assert found.code == 3, found.text
-        assert "edited in crm 1 (+1)" in found.out
+        assert "edited in CRM 1 (+1)" in found.out
         assert "Fields: First_Name 1" in found.out
         assert "--apply plan.json" in found.out
         [folder] = out.iterdir()

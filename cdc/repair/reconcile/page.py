@@ -10,7 +10,7 @@ from cdc.repair.reconcile.differences import MEANINGS, Kind
 from cdc.repair.reconcile.markdown import SHOWN
 from cdc.repair.reconcile.report import Report, action, change, commands, counts_line, facts, verdict
 
-_BAR: Final = 320
+_BAR: Final = 220
 _TEMPLATE: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -29,10 +29,10 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 .verdict { border-left: .3rem solid var(--bad); padding: .6rem 1rem; font-weight: 600; }
 .clean, .fixed { border-color: var(--good); } .held, .differs { border-color: var(--wait); }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem .3rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 500; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+  border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--soft); font-weight: 500; white-space: nowrap; } td:first-child { white-space: nowrap; } .n { text-align: right; font-variant-numeric: tabular-nums; }
 .soft { color: var(--soft); } rect { fill: var(--bar); } code, .id { font-family: ui-monospace, monospace;
-  font-size: .9em; }
+  font-size: .9em; } .id { overflow-wrap: anywhere; }
 @media print { body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
   tr { break-inside: avoid; } :root { --ink: #000; --soft: #444; --line: #bbb; --back: #fff; --bar: #444; } }
 </style>
@@ -42,7 +42,9 @@ th { color: var(--soft); font-weight: 500; } .n { text-align: right; font-varian
 <p class="verdict {{ run.verdict }}">{{ sentence }}</p>
 <p>{{ counts_line }}</p>
 <table>{% for name, words in facts %}<tr><th scope="row">{{ name }}</th><td>{{ words }}</td></tr>{% endfor %}</table>
-{% if next %}<h2>Next</h2><ul>{% for words in next %}<li>{{ words }}</li>{% endfor %}</ul>{% endif %}
+{% if next %}<h2>Next</h2>
+<ul>{% for parts in next %}<li>{% for part in parts %}{% if loop.index is even %}<code>{{ part }}</code>{% else %}
+{{- part -}}{% endif %}{% endfor %}</li>{% endfor %}</ul>{% endif %}
 {% if run.held_back %}<h2>Not put right by itself, because</h2>
 <ul>{% for words in run.held_back %}<li>{{ words }}</li>{% endfor %}</ul>{% endif %}
 <h2>Feeds</h2>
@@ -79,8 +81,8 @@ th { color: var(--soft); font-weight: 500; } .n { text-align: right; font-varian
 </thead><tbody>{% for plan in merges %}<tr><td>{{ plan.feed }}</td><td class="id">{{ plan.record_id or "alike" }}</td>
 <td><span class="id">{{ plan.master }}</span> ({{ plan.because }})</td><td class="id">{{ plan.others|join(", ") }}</td>
 <td class="n">{{ plan.calls }}</td><td>the master's where it has any{% for name, holder in plan.survives.items()
-if holder != plan.master %}; {{ name }} from <span class="id">{{ holder }}</span>{% endfor %}{% if plan.is_suggestion %}
-– a suggestion only, they may be two people{% endif %}</td></tr>{% endfor %}</tbody></table>{% endif %}
+if holder != plan.master %}; {{ name }} from <span class="id">{{ holder }}</span>{% endfor %}{% if plan.is_suggestion %} –
+a suggestion only, they may be two people{% endif %}</td></tr>{% endfor %}</tbody></table>{% endif %}
 {% for title, lefts in lefts if lefts %}<h2>{{ title }}</h2>
 <ul>{% for one in lefts %}<li>{{ one.fix.feed }} <span class="id">{{ one.fix.record_id }}</span>: {{ one.why }}</li>
 {% endfor %}</ul>{% endfor %}
@@ -100,7 +102,7 @@ def as_html(report: Report) -> str:
         sentence=verdict(report),
         counts_line=counts_line(report),
         facts=facts(report),
-        next=list(commands(report)),
+        next=[words.split("`") for words in commands(report)],
         feeds=report.feeds,
         bar=_BAR,
         counts=[

@@ -100,6 +100,11 @@ def verdict(report: Report) -> str:
     )
 
 
+def in_words(kind: Kind) -> str:
+    """Write a kind as people read it."""
+    return kind.value.replace("_", " ").replace("crm", "CRM")
+
+
 def change(now: int, before: int | None) -> str:
     """Write how a number has changed since the last run: (+1), (−4), (0); nothing without one."""
     if before is None:
@@ -114,7 +119,7 @@ def counts_line(report: Report) -> str:
     for kind, count in report.counts.items():
         before = report.was(kind)
         if count or before:
-            parts.append(f"{kind.value.replace('_', ' ')} {count:,} {change(count, before)}".rstrip())
+            parts.append(f"{in_words(kind)} {count:,} {change(count, before)}".rstrip())
     return " · ".join(parts) or "no difference"
 
 
@@ -137,7 +142,7 @@ def commands(report: Report) -> Iterator[str]:
         yield f"{report.planned:,} records may be put right: look at plan.json, then `cdc reconcile --apply plan.json`"
     for kind, count in report.counts.items():
         if count and kind in NEXT:
-            yield f"{kind.value.replace('_', ' ')} ({count:,}): {NEXT[kind]}"
+            yield f"{in_words(kind)} ({count:,}): {NEXT[kind]}"
     if any(one.why.startswith("parked") for one in report.differences):
         yield "parked: `cdc failures list` and `cdc held list` say why"
     if any(one.why.startswith("flapping") for one in report.differences):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.support.reconciling import Ground, found
+from tests.support.waiting import until
 
 
 async def test_nothing_differs_after_a_backfill(ground: Ground) -> None:
@@ -90,3 +91,17 @@ async def _write(ground: Ground, stop: asyncio.Event) -> int:
         count += 1
         await asyncio.sleep(0.01)
     return count
+
+
+async def test_what_capture_has_yet_to_hear_of_is_waited_for(ground: Ground) -> None:
+    held_up = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+    waits = f"{held_up} and query like '%pg_current_wal_insert_lsn%'"
+    async with ground.connections.state.connection() as conn, conn.transaction():
+        await conn.execute("select from cdc.position for update")  # capture can't store
+        ground.sql("update people set xp = 999 where id = 'p000020'")
+        comparing = asyncio.create_task(ground.compare())
+        await until(lambda: ground.sql(waits), what="the snapshot is taken, and capture waited for")
+    outcome = await comparing
+
+    assert found(outcome) == {}
+    assert outcome.report.run.barrier_lsn is not None

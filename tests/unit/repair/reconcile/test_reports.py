@@ -33,7 +33,7 @@ def test_the_verdict_is_one_sentence() -> None:
 
 
 def test_counts_are_told_beside_the_last_run() -> None:
-    assert counts_line(report(EDITED)) == "missing 0 (−4) · edited in crm 1 (+1)"
+    assert counts_line(report(EDITED)) == "missing 0 (−4) · edited in CRM 1 (+1)"
     assert [change(3, None), change(3, 3), change(4, 3)] == ["", "(0)", "(+1)"]
 
 
