@@ -30,7 +30,8 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 .clean, .fixed { border-color: var(--good); } .held, .differs { border-color: var(--wait); }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem .3rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 500; white-space: nowrap; } td:first-child { white-space: nowrap; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+th { color: var(--soft); font-weight: 500; white-space: nowrap; } td:first-child { white-space: nowrap; }
+.n { text-align: right; font-variant-numeric: tabular-nums; }
 .soft { color: var(--soft); } rect { fill: var(--bar); } code, .id { font-family: ui-monospace, monospace;
   font-size: .9em; } .id { overflow-wrap: anywhere; }
 @media print { body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
@@ -81,8 +82,9 @@ th { color: var(--soft); font-weight: 500; white-space: nowrap; } td:first-child
 </thead><tbody>{% for plan in merges %}<tr><td>{{ plan.feed }}</td><td class="id">{{ plan.record_id or "alike" }}</td>
 <td><span class="id">{{ plan.master }}</span> ({{ plan.because }})</td><td class="id">{{ plan.others|join(", ") }}</td>
 <td class="n">{{ plan.calls }}</td><td>the master's where it has any{% for name, holder in plan.survives.items()
-if holder != plan.master %}; {{ name }} from <span class="id">{{ holder }}</span>{% endfor %}{% if plan.is_suggestion %} –
-a suggestion only, they may be two people{% endif %}</td></tr>{% endfor %}</tbody></table>{% endif %}
+if holder != plan.master %}; {{ name }} from <span class="id">{{ holder }}</span>{% endfor %}{%
+if plan.is_suggestion %} – a suggestion only, they may be two people{% endif %}</td></tr>
+{% endfor %}</tbody></table>{% endif %}
 {% for title, lefts in lefts if lefts %}<h2>{{ title }}</h2>
 <ul>{% for one in lefts %}<li>{{ one.fix.feed }} <span class="id">{{ one.fix.record_id }}</span>: {{ one.why }}</li>
 {% endfor %}</ul>{% endfor %}

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, Self
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 
+from cdc.errors import StateError
 from sinks.scan import Scanned
 
 _FETCH: Final = 1_000
@@ -38,9 +39,19 @@ class Staging:
     @classmethod
     @asynccontextmanager
     async def open(cls, conn: AsyncConnection[Any]) -> AsyncIterator[Self]:
-        """Make the tables, and drop them at the end of the block; a broken connection drops them by itself."""
-        for statement in (_DROP, *_MAKE.split(";")):
-            await conn.execute(statement)
+        """Make the tables, and drop them at the end of the block; a broken connection drops them by itself.
+
+        Raises:
+            StateError: if the role may not.
+        """
+        try:
+            for statement in (_DROP, *_MAKE.split(";")):
+                await conn.execute(statement)
+        except errors.InsufficientPrivilege:
+            raise StateError(
+                "the state database lets us make no temporary tables, and a scan is sorted in one",
+                fix="grant temporary on database <name> to <role>",
+            ) from None
         try:
             yield cls(conn)
         finally:

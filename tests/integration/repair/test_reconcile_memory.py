@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdc.errors import ProfileError
+from cdc.errors import ProfileError, StateError
 from cdc.repair.reconcile.classify import Measures
 from cdc.repair.reconcile.compare import KEPT, Comparer, Comparison
 from cdc.repair.reconcile.differences import Kind
@@ -115,3 +115,16 @@ async def test_a_view_that_cannot_be_read_is_named_without_its_values(compare: C
         from people""")
     with pytest.raises(ProfileError, match="feed people: view v can't be read: DivisionByZero"):
         await compare(5)
+
+
+async def test_a_role_without_temporary_tables_is_told_so(connect: Connect, database: Database) -> None:
+    database.execute(f"revoke temporary on database {database.name} from public; create role {database.name}_r")
+    state = await connect()
+    try:
+        await state.execute(f"set role {database.name}_r".encode())
+        with pytest.raises(StateError, match="no temporary tables"):
+            async with Staging.open(state):
+                pass
+    finally:
+        await state.execute(b"reset role")
+        database.execute(f"drop role {database.name}_r")

@@ -105,3 +105,33 @@ async def test_what_capture_has_yet_to_hear_of_is_waited_for(ground: Ground) -> 
 
     assert found(outcome) == {}
     assert outcome.report.run.barrier_lsn is not None
+
+
+async def test_several_records_for_one_of_ours(ground: Ground) -> None:
+    await ground.compare()
+    same_id = ground.type_in(Last_Name="Twelve", External_ID="p000012", Mobile="1")
+    ground.edit("p000013", External_ID=None)
+    beside = ground.type_in(Last_Name="Thirteen", External_ID="p000013")
+    old = ground.crm_id("p000014")
+    ground.lose("p000014")
+    merged = ground.type_in(Last_Name="Fourteen", External_ID="p000014")
+
+    outcome = await ground.compare(fix=True)
+
+    assert found(outcome) == {"duplicate": {"p000012", "p000013"}, "edited_in_crm": {"p000014"}}
+    groups = {one.record_id: set(one.crm_ids) for one in outcome.report.differences if one.kind == "duplicate"}
+    assert groups == {
+        "p000012": {ground.crm_id("p000012"), same_id},
+        "p000013": {ground.crm_id("p000013"), beside},
+    }
+    plans = {plan.record_id: plan for plan in outcome.report.merges}
+    assert plans["p000012"].master == ground.crm_id("p000012")
+    assert plans["p000012"].survives["Last_Name"] == ground.crm_id("p000012")
+    assert (plans["p000013"].master, plans["p000013"].because) == (
+        ground.crm_id("p000013"),
+        "it is the one in our ledger",
+    )
+    assert not any(plan.is_suggestion for plan in plans.values())
+    assert ground.crm_id("p000014") == merged != old, "sending it anew tells the ledger where it is"
+    assert ground.contacts.records[merged]["Last_Name"] == "Name 14"
+    assert {same_id, beside} <= ground.contacts.records.keys(), "nobody merges by himself"
