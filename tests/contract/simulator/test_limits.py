@@ -36,12 +36,14 @@ async def test_other_calls_have_their_price(crm: Crm, path: str, price: int) -> 
     assert (await crm.calls())[-1]["price"] == price
 
 
-@pytest.mark.parametrize(("rows", "price"), [(200, 1), (201, 2), (1000, 2), (1001, 3)])
-async def test_coql_is_paid_by_rows(crm: Crm, rows: int, price: int) -> None:
-    for start in range(0, rows, 100):
-        await crm.insert("Contacts", *people(min(100, rows - start), start))
-    await crm.post("/coql", {"select_query": "select id from Contacts where id > 0 limit 2000"})
-    assert (await crm.calls(kind="coql"))[0]["price"] == price
+@pytest.mark.parametrize(("limit", "price"), [(200, 1), (201, 2), (1000, 2), (1001, 3), (None, 1)])
+async def test_coql_is_paid_by_its_limit_however_few_rows_come(crm: Crm, limit: int | None, price: int) -> None:
+    ending = "" if limit is None else f" limit {limit}"
+    for people_there in (False, True):
+        if people_there:
+            await crm.insert("Contacts", *people(3))
+        await crm.post("/coql", {"select_query": f"select id from Contacts where id > 0{ending}"})
+        assert (await crm.calls(kind="coql"))[-1]["price"] == price
 
 
 async def test_tokens_are_free(crm: Crm) -> None:
