@@ -6,7 +6,7 @@ What is equal is forgotten at once; what differs is kept up to a limit, and coun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -77,6 +77,7 @@ class Comparer:
         since: when the scan began, as the state's clock has it.
         is_whole: the scan read everything. What a partial one didn't find may be there.
         likeness: the view column that people know a record by.
+        siblings: other feeds of the same module, whose records the scan finds as well.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Comparer:
         since: datetime,
         is_whole: bool,
         likeness: str | None,
+        siblings: Collection[str] = (),
     ) -> None:
         self._source = source
         self._state = state
@@ -99,6 +101,7 @@ class Comparer:
         self._since = since
         self._is_whole = is_whole
         self._likeness = likeness
+        self._siblings = siblings
         self._found = Comparison(feed.name)
 
     async def run(self) -> Comparison:
@@ -147,7 +150,7 @@ class Comparer:
         }
         borne = {one.crm_id for sides, _ in suspects for one in sides.found}
         others = await self._staging.by_crm_id(named - borne) if self._is_whole else {}
-        around = await survey(self._source, self._state, self._feed, suspects, others)
+        around = await survey(self._source, self._state, self._feed, suspects, others, self._siblings)
         for suspect in suspects:
             difference = settle(self._feed, suspect, around)
             if difference is not None:

@@ -35,6 +35,7 @@ class Surroundings:
         parents: record ids of parents that the CRM has.
         in_source: record ids that a watched table knows.
         others: of CRM ids that the ledger names, which record id the CRM has under them.
+        siblings: record ids that belong to another feed of the same module.
     """
 
     waiting: frozenset[str]
@@ -42,6 +43,7 @@ class Surroundings:
     parents: frozenset[str]
     in_source: frozenset[str]
     others: Mapping[str, str | None]
+    siblings: frozenset[str] = frozenset()
 
 
 async def survey(
@@ -50,6 +52,7 @@ async def survey(
     feed: Feed,
     suspects: Sequence[Suspect],
     others: Mapping[str, str | None],
+    siblings: Collection[str] = (),
 ) -> Surroundings:
     """Ask about some suspects.
 
@@ -59,6 +62,7 @@ async def survey(
         feed: whose.
         suspects: records that seem to differ.
         others: see `Surroundings`.
+        siblings: other feeds of the same module.
     """
     keys = {sides.key for sides, _ in suspects if sides.key is not None}
     cursor = await state.execute(
@@ -71,16 +75,20 @@ async def survey(
     return Surroundings(
         waiting=frozenset(key for key, parked, _ in rows if not parked),
         parked={key: reason for key, parked, reason in rows if parked},
-        parents=await _sent(state, feed.needs, parents) if feed.needs is not None else frozenset(),
+        parents=await _sent(state, [] if feed.needs is None else [feed.needs], parents),
         in_source=await _in_source(source, feed, absent) if feed.once is None else frozenset(),
         others=others,
+        siblings=await _sent(state, siblings, absent),
     )
 
 
-async def _sent(state: AsyncConnection[Any], feed: str, record_ids: Collection[str]) -> frozenset[str]:
+async def _sent(state: AsyncConnection[Any], feeds: Collection[str], record_ids: Collection[str]) -> frozenset[str]:
+    """Tell which of some records the CRM has, as far as the ledger of these feeds knows."""
+    if not feeds or not record_ids:
+        return frozenset()
     cursor = await state.execute(
-        "select record_id from cdc.ledger where feed = %s and state = 'sent' and record_id = any(%s)",
-        [feed, list(record_ids)],
+        "select record_id from cdc.ledger where feed = any(%s) and state = 'sent' and record_id = any(%s)",
+        [list(feeds), list(record_ids)],
     )
     return frozenset(row[0] for row in await cursor.fetchall())
 
@@ -118,6 +126,8 @@ def settle(feed: Feed, suspect: Suspect, around: Surroundings) -> Difference | N
     sides, found = suspect
     if sides.was_just_delivered or found.key in around.waiting:
         return replace(found, kind=Kind.SETTLING, fields=())
+    if found.kind is Kind.ORPHAN and sides.record_id in around.siblings:
+        return None
     if found.kind is Kind.ORPHAN:
         kind = _of_absent(sides, around)
         return replace(found, kind=kind, record_id=_shown(sides.record_id) if kind is Kind.ORPHAN else sides.record_id)

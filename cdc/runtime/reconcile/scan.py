@@ -116,6 +116,7 @@ async def compare_feed(site: Site, feed: Feed, *, barrier_seconds: float) -> Fee
             comparer = Comparer(
                 source, state, feed, measures, staging,
                 since=since, is_whole=result.is_complete, likeness=scanner.likeness,
+                siblings=[name for name in _sharing(site, feed) if name != feed.name],
             )  # fmt: skip
             result.comparison = await comparer.run()
         if result.is_complete:
@@ -153,17 +154,21 @@ async def _snapshots(
             yield source
 
 
+def _sharing(site: Site, feed: Feed) -> list[str]:
+    """Name the feeds whose records lie in the same module, this one among them."""
+    return [name for name, other in site.profile.feeds.items() if other.sink == feed.sink]
+
+
 async def _check_counts(
     site: Site, state: AsyncConnection[Any], feed: Feed, since: datetime, result: FeedResult
 ) -> None:
     """Take a scan for partial that read more or less than the counts say, but for what we made or withdrew then."""
     if not result.is_complete or result.counts is None:
         return
-    sharing = [name for name, other in site.profile.feeds.items() if other.sink == feed.sink]
     cursor = await state.execute(
         "select count(*) from cdc.zoho_sync_log where sync_type = any(%s) and status = 'success'"
         " and action in ('create', 'withdraw') and coalesce(synced_at, created_at) >= %s",
-        [sharing, since],
+        [_sharing(site, feed), since],
     )
     row = await cursor.fetchone()
     own = 0 if row is None else int(row[0])
