@@ -13,14 +13,15 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from cdc.cli.progress import follow, job_line
-from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted
+from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted, who
 from cdc.cli.wording import duration
 from cdc.errors import ConfigError
 from cdc.repair.sweep import sweep_feed
 from cdc.routing.feeds import Profile
 from cdc.runtime.backfill import BackfillStatus, Estimate, estimate, read_backfill
 from cdc.settings import Settings
-from cdc.state import control
+from cdc.state import pauses
+from cdc.state.control import BULK_SCOPE
 from cdc.state.envelope import Keyring
 
 _START = "start"
@@ -182,9 +183,9 @@ def _print_status(now: BackfillStatus) -> None:
 
 async def _pause(settings: Settings) -> None:
     async with open_databases(settings) as (_, state):
-        await control.hold(state, control.BULK_SCOPE, "cdc backfill pause")
+        await pauses.pause(state, BULK_SCOPE, actor=who(), because="cdc backfill pause")
 
 
 async def _resume(settings: Settings) -> bool:
     async with open_databases(settings) as (_, state):
-        return await control.resume(state, control.BULK_SCOPE)
+        return bool(await pauses.resume(state, [BULK_SCOPE]))

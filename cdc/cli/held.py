@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -15,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cdc.cli.start import EXIT_ERROR, begin, open_databases
+from cdc.cli.start import EXIT_ERROR, begin, open_databases, who
 from cdc.errors import ConfigError
 from cdc.settings import Settings
 from cdc.state import held
@@ -140,15 +137,6 @@ def _plain(group: HeldGroup) -> dict[str, object]:
     return {**asdict(group), "since": group.since.isoformat()}
 
 
-def _who() -> str:
-    """Name the account and the machine that decide."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
-
-
 async def _groups(settings: Settings, selection: HeldSelection) -> list[HeldGroup]:
     async with open_databases(settings) as (_, state):
         return await held.held_groups(state, selection)
@@ -161,9 +149,9 @@ async def _show(settings: Settings, selection: HeldSelection, limit: int) -> tup
 
 async def _approve(settings: Settings, selection: HeldSelection, because: str) -> int:
     async with open_databases(settings) as (_, state):
-        return await held.approve(state, selection, _who(), because)
+        return await held.approve(state, selection, who(), because)
 
 
 async def _reject(settings: Settings, selection: HeldSelection, because: str) -> int:
     async with open_databases(settings) as (_, state):
-        return await held.reject(state, selection, _who(), because)
+        return await held.reject(state, selection, who(), because)

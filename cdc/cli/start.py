@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -123,6 +126,15 @@ def ledger_key(settings: Settings) -> bytes:
     """Give the key of the ledger's hashes. Settings with a database always have one."""
     key = settings.cdc_encryption_key
     return Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
+
+
+def who() -> str:
+    """Name the account and the machine that decide something."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from cdc.runtime.limits import credit_limit
 from cdc.runtime.pipeline import CREDIT_RESERVE
 from cdc.settings import Settings
 from cdc.state.backlog import JobSummary, recent_jobs
-from cdc.state.control import BULK_SCOPE
+from cdc.state.control import BULK_SCOPE, pauses
 from sinks.zoho.bulk import MAX_ROWS
 from sinks.zoho.connect import BULK_SINKS
 from sinks.zoho.limits import Kind, price, upserts_price
@@ -251,7 +251,7 @@ from cdc.outbox where lane = 'bulk' group by feed order by feed
 async def read_backfill(state: AsyncConnection[Any]) -> BackfillStatus:
     """Read how a backfill stands; a few small queries and one count of the outbox."""
     rows = await (await state.execute(_WAITING_SQL)).fetchall()
-    scopes = dict(await (await state.execute("select scope, reason from cdc.control")).fetchall())
+    scopes = {pause.scope: pause.reason for pause in await pauses(state)}
     workers = await (
         await state.execute("select count(*) from cdc.worker where seen_at > now() - interval '30 seconds'")
     ).fetchone()

@@ -16,6 +16,7 @@ from cdc.runtime import comparing
 from cdc.runtime.comparing import Case, compare, differing
 from cdc.runtime.story import Call, Change, Dirty, InCrm, Pair, Searched, Standing, Step, Story
 from cdc.state import journal
+from cdc.state.control import EVERYTHING, pauses
 from cdc.state.journal import RetentionOvertook, Span
 from cdc.state.truth import Truth
 from cdc.wire.messages import time_of
@@ -180,9 +181,8 @@ async def _calls(state: AsyncConnection[Any], feed: Feed, records: set[str]) -> 
 
 
 async def _pauses(state: AsyncConnection[Any], feed: Feed) -> dict[str, str]:
-    scopes = [feed.name, feed.sink.partition(".")[0]]
-    cursor = await state.execute("select scope, reason from cdc.control where scope = any(%s) order by scope", [scopes])
-    return dict(await cursor.fetchall())
+    scopes = {EVERYTHING, feed.name, feed.sink.partition(".")[0]}
+    return {pause.scope: pause.reason for pause in await pauses(state) if pause.scope in scopes}
 
 
 async def _in_crm(sink: Readable, feed: Feed, key: str, case: Case) -> list[InCrm]:

@@ -18,7 +18,6 @@ from cdc.state.truth import view_identifier
 from sinks.reasons import Reason
 
 _LASTING_PAUSES: Final = [
-    "BY_HAND",
     GAP_UNDECIDED,
     *(
         reason.name
@@ -65,7 +64,11 @@ async def is_settled(
 
 async def _stuck_feeds(state: AsyncConnection[Any], profile: Profile) -> set[str]:
     rows = await (
-        await state.execute("select scope from cdc.control where reason = any(%s)", [_LASTING_PAUSES])
+        await state.execute(
+            "select scope from cdc.control where reason = any(%s)"
+            " union all select scope from cdc.pause where paused_until > now()",
+            [_LASTING_PAUSES],
+        )
     ).fetchall()
     scopes = {row[0] for row in rows}
     return {
@@ -82,7 +85,8 @@ async def _is_moving(state: AsyncConnection[Any], stuck: Collection[str], *, urg
             where parked_at is null and (lane = 'live' or not %(urgent_only)s)
               and (claimed_until > now()
                    or feed <> all(%(stuck)s) and reason is distinct from 'PARENT_NOT_DELIVERED'
-                      and (lane <> 'bulk' or not exists (select from cdc.control where scope = %(bulk_scope)s))))
+                      and (lane <> 'bulk' or not exists (
+                          select from cdc.pause where scope = %(bulk_scope)s and paused_until > now()))))
         """,
         {"stuck": list(stuck), "urgent_only": urgent_only, "bulk_scope": BULK_SCOPE},
     )

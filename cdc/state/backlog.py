@@ -47,6 +47,7 @@ select (
     exists (select from cdc.bulk_job j where j.feed = %(feed)s and j.state = 'failed'
               and j.ended_at > now() - make_interval(secs => %(retreat)s)),
     exists (select from cdc.control c where c.scope = any(%(scopes)s))
+        or exists (select from cdc.pause h where h.scope = any(%(held)s) and h.paused_until > now())
 """
 
 
@@ -62,7 +63,8 @@ async def backlog(
         up_to: where counting ends.
         retreat_seconds: how long a failed job counts.
     """
-    params = {"feed": feed, "up_to": up_to, "retreat": retreat_seconds, "scopes": [*scopes, BULK_SCOPE]}
+    params: dict[str, object] = {"feed": feed, "up_to": up_to, "retreat": retreat_seconds, "scopes": list(scopes)}
+    params["held"] = [*scopes, BULK_SCOPE]
     row = await (await conn.execute(_BACKLOG_SQL, params)).fetchone()
     return Backlog(0, False, False, False, False) if row is None else Backlog(*row)
 

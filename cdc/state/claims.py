@@ -91,7 +91,9 @@ with due as materialized (
         for update skip locked
     ) as p
     where (%(probing)s or not exists (select from cdc.control c where c.scope = any(%(scopes)s)))
-      and (l.lane <> 'bulk' or not exists (select from cdc.control c where c.scope = %(bulk_scope)s))
+      and not exists (
+          select from cdc.pause h where h.paused_until > now()
+            and (h.scope = any(%(scopes)s) or (l.lane = 'bulk' and h.scope = %(bulk_scope)s)))
     order by l.rank, p.due_at
     limit %(limit)s
 ), taken as (
@@ -167,9 +169,10 @@ class Due:
     """When a feed needs looking at again.
 
     Attributes:
-        in_seconds: until the next unclaimed key is due, not less than 0; None if there is none.
-        paused: a scope of the feed is paused or being probed.
-        probe_in_seconds: until the longest pause ends; None if there is no pause, or one that only a person ends.
+        in_seconds: until the next unclaimed key is due and a person's pause has ended, not less than 0; None if there
+            is no such key, or a pause that only a person ends.
+        paused: a scope of the feed is paused after a failure, or being probed.
+        probe_in_seconds: until the longest such pause ends; None if there is none, or one without an end.
     """
 
     in_seconds: float | None
@@ -179,10 +182,15 @@ class Due:
 
 # Keys that changed while claimed are due but not to be had. They are left out; the end of their batch looks for them.
 _NEXT_DUE_SQL: LiteralString = """
-select case when min(d.due_at) is not null then greatest(0, extract(epoch from min(d.due_at) - now()))::float8 end,
+select case when min(d.due_at) is not null and h.until < 'infinity'
+            then greatest(0, extract(epoch from greatest(min(d.due_at), h.until) - now()))::float8 end,
        c.paused,
        case when c.until < 'infinity' then greatest(0, extract(epoch from c.until - now()))::float8 end
 from (select count(*) > 0 as paused, max(paused_until) as until from cdc.control where scope = any(%(scopes)s)) as c
+cross join (
+    select coalesce(max(paused_until), '-infinity') as until from cdc.pause
+    where scope = any(%(scopes)s) and paused_until > now()
+) as h
 left join (
     select (
         select o.due_at from cdc.outbox o
@@ -192,9 +200,10 @@ left join (
         limit 1
     ) as due_at
     from unnest(%(lanes)s::text[]) as l (lane)
-    where l.lane <> 'bulk' or not exists (select from cdc.control c where c.scope = %(bulk_scope)s)
+    where l.lane <> 'bulk' or not exists (
+        select from cdc.pause b where b.scope = %(bulk_scope)s and b.paused_until > now())
 ) as d on true
-group by c.paused, c.until
+group by c.paused, c.until, h.until
 """
 
 

@@ -1,7 +1,7 @@
 """Pauses: which sink family or feed delivers nothing for now, and who may try whether it works again.
 
 A pause outlives the process that set it, and every worker honours it. When it ends, one batch of one worker is let
-through as a probe; only its success opens the gate for all.
+through as a probe; only its success opens the gate for all. What a person pauses is in `cdc.state.pauses`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Any, Final, LiteralString
 from psycopg import AsyncConnection
 
 from cdc.state.outbox import NOTIFY_SQL
+from cdc.state.pauses import holds
 
 BULK_SCOPE: LiteralString = "bulk lane"
 """The scope that stops the lane `bulk` of every feed and nothing else; neither a feed nor a family can be called so."""
 EVERYTHING: Final = "*"
 """The scope that stops every feed. No family and no feed can be called that."""
+BY_HAND: Final = "BY_HAND"
+"""The reason of a person's pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,11 @@ class Pause:
     """A pause as `cdc status` shows it.
 
     Attributes:
-        until: None until a person resumes it.
-        reason: a name of `sinks.reasons`, or what a person gave.
+        until: None until it is resumed.
+        reason: a name of `sinks.reasons`, why everything is held (`state.gaps`), or BY_HAND.
+        detail: codes; for a person's pause, why.
         failures: in a row; 0 for a person's pause.
+        actor: who paused it; None where no person did.
     """
 
     scope: str
@@ -49,6 +54,7 @@ class Pause:
     detail: str
     failures: int
     updated_at: datetime
+    actor: str | None = None
 
 
 # A batch that was under way when another one paused the scope changes nothing (it has seen 0 failures, the row says
@@ -152,29 +158,12 @@ async def lift_start_pause(conn: AsyncConnection[Any], scope: str) -> None:
     await conn.execute(NOTIFY_SQL)
 
 
-async def hold(conn: AsyncConnection[Any], scope: str, detail: str, seconds: float | None = None) -> None:
-    """Pause a scope on a person's word: for some seconds, or until they resume it."""
-    await conn.execute(
-        "insert into cdc.control (scope, paused_until, reason, detail, failures)"
-        " values (%(scope)s, coalesce(now() + make_interval(secs => %(seconds)s), 'infinity'),"
-        " 'BY_HAND', %(detail)s, 0)"
-        " on conflict (scope) do update set paused_until = excluded.paused_until, reason = excluded.reason,"
-        " detail = excluded.detail, failures = 0, updated_at = now()",
-        {"scope": scope, "seconds": seconds, "detail": detail},
-    )
-
-
-async def resume(conn: AsyncConnection[Any], scope: str) -> bool:
-    """End a pause of any kind, and wake the workers. Tells whether there was one."""
-    cursor = await conn.execute("delete from cdc.control where scope = %s", [scope])
-    await conn.execute(NOTIFY_SQL)
-    return cursor.rowcount > 0
-
-
 async def pauses(conn: AsyncConnection[Any]) -> list[Pause]:
-    """Give all pauses, for `cdc status`."""
+    """Give all pauses, those of people too, for `cdc status`."""
     cursor = await conn.execute(
-        "select scope, nullif(paused_until, 'infinity'), reason, detail, failures, updated_at"
-        " from cdc.control order by scope"
+        "select scope, nullif(paused_until, 'infinity'), reason, detail, failures, updated_at from cdc.control"
+        " order by scope"
     )
-    return [Pause(*row) for row in await cursor.fetchall()]
+    found = [Pause(*row) for row in await cursor.fetchall()]
+    by_hand = [Pause(hold.scope, hold.until, BY_HAND, hold.because, 0, hold.at, hold.actor) for hold in await holds(conn)]
+    return [*by_hand, *found]

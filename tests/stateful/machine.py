@@ -128,7 +128,7 @@ class PipelineMachine(ApplicationRules):
     @rule(scope=st.sampled_from(["memory", "people", "awards"]))
     def hold_or_resume(self, scope: str) -> None:
         """Hold a scope; the next time, let everything go on."""
-        held = [pause.scope for pause in self.ground.run(self.operator.pauses()) if pause.until is None]
+        held = [pause.scope for pause in self.ground.run(self.operator.pauses()) if pause.actor is not None]
         for one in held:
             self.ground.run(self.operator.resume(one))
         if not held:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cdc.repair.sweep import sweep_feed
 from cdc.routing.feeds import Lane
-from cdc.state import control, failures
+from cdc.state import control, failures, pauses
 from cdc.state.failures import Selection
 from cdc.state.outbox import Mark, mark
 from tests.stateful.ground import HASH_KEY, Ground
@@ -26,11 +26,11 @@ class Operator:
 
     async def hold(self, scope: str) -> None:
         async with self.ground.state.connection() as conn:
-            await control.hold(conn, scope, "by hand")
+            await pauses.pause(conn, scope, actor="operator", because="by hand")
 
     async def resume(self, scope: str) -> None:
         async with self.ground.state.connection() as conn:
-            await control.resume(conn, scope)
+            await pauses.resume(conn, [scope])
 
     async def retry(self, selection: Selection) -> None:
         async with self.ground.state.connection() as conn:

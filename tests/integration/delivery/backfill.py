@@ -13,9 +13,10 @@ from typing import Any
 from cdc.delivery.options import BulkOptions, DeliveryOptions
 from cdc.delivery.worker import CreditsUsed, Worker
 from cdc.routing.feeds import Lane, Profile, parse_profile
-from cdc.state.control import BULK_SCOPE, hold, resume
+from cdc.state.control import BULK_SCOPE
 from cdc.state.database import Pool, open_pool
 from cdc.state.outbox import Mark, mark
+from cdc.state.pauses import pause, resume
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.faults import FaultRule
 from sinks.simulator.server import RunningSimulator, start_simulator
@@ -162,11 +163,11 @@ class Backfill:
 
     async def pause(self) -> None:
         async with self.state.connection() as conn:
-            await hold(conn, BULK_SCOPE, "a test")
+            await pause(conn, BULK_SCOPE, actor="a test")
 
     async def go_on(self) -> None:
         async with self.state.connection() as conn:
-            await resume(conn, BULK_SCOPE)
+            await resume(conn, [BULK_SCOPE])
 
     # -- what came of it ---------------------------------------------------------------------------------------------
 

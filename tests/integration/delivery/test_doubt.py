@@ -22,7 +22,7 @@ async def _lose_an_answer(app: App, statement: str) -> None:
         await app.execute(statement)
         await app.ring("people", 1)
         await until(lambda: len(app.people.calls) > calls, what="the call is under way")
-        await app.execute("insert into cdc.control values ('people', 'infinity', 'BY_HAND')")
+        await app.execute("insert into cdc.pause values ('people', 'infinity', 'me')")
         hang.set()
         await until(lambda: _is_unclaimed(app), what="the loss is recorded")
 
@@ -34,7 +34,7 @@ async def _is_unclaimed(app: App) -> bool:
 async def _change_back(app: App, statement: str) -> None:
     await app.execute(statement)
     await app.ring("people", 1)
-    await app.execute("delete from cdc.control")
+    await app.execute("delete from cdc.pause")
     await app.settle_down()
 
 

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from cdc.routing.feeds import Lane
-from cdc.state import control, failures
+from cdc.state import control, failures, pauses
 from cdc.state.failures import Selection
 from sinks.base import Action, Misfit, Operation
 from sinks.errors import SinkError
@@ -249,13 +249,13 @@ async def test_an_outage_pauses_the_family_counts_no_attempt_and_ends_by_one_pro
 
 async def test_a_pause_by_hand_lasts_until_it_is_resumed(app: App) -> None:
     async with app.state.connection() as conn:
-        await control.hold(conn, "memory", "maintenance")
+        await pauses.pause(conn, "memory", actor="me", because="maintenance")
     await app.add_person(1)
     async with app.working():
         await asyncio.sleep(1.2)  # more than two idle rounds
         assert app.people.calls == []
         async with app.state.connection() as conn:
-            assert await control.resume(conn, "memory")
+            assert await pauses.resume(conn, ["memory"]) == ["memory"]
         await until(app.is_idle)
     assert "1" in app.people.fields()
 

@@ -13,13 +13,15 @@ import pytest
 from cdc.errors import ProfileError
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane
-from cdc.state import claims, control, failures, ledger, outbox
+from cdc.state import claims, control, failures, gaps, ledger, outbox, pauses
+from cdc.state.broken import Broken, mark_broken
 from cdc.state.claims import Claim, Claimed, ClaimRequest
 from cdc.state.failures import Selection
 from cdc.state.ledger import LedgerChange
 from cdc.state.outbox import Mark
 from cdc.state.settle import Fate, Settlement, Verdict, settle
 from cdc.state.truth import Truth
+from sinks.reasons import Reason
 from tests.integration.delivery.conftest import App
 
 Conn = psycopg.AsyncConnection[Any]
@@ -28,7 +30,7 @@ Connect = Callable[[], Awaitable[Conn]]
 REQUEST = ClaimRequest(
     feed="people",
     worker="w1",
-    scopes=("memory", "people"),
+    scopes=(control.EVERYTHING, "memory", "people"),
     lanes=(Lane.LIVE, Lane.ROLLUP, Lane.DAILY, Lane.BULK),
     limit=10,
     lease_seconds=30,
@@ -115,9 +117,28 @@ class TestClaiming:
     async def test_a_paused_scope_gives_nothing_except_to_its_probe(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1)
         conn = await connect()
-        await control.hold(conn, "memory", "")
+        await control.pause(conn, "memory", 60, "UNAVAILABLE", "", seen=0)
         assert await claims.claim(conn, REQUEST) is None
         assert await claims.claim(conn, replace(REQUEST, probing=True)) is not None
+
+    @pytest.mark.parametrize("scope", [control.EVERYTHING, "memory", "people"])
+    async def test_what_a_person_pauses_gives_nothing_to_a_probe_either(
+        self, app: App, connect: Connect, scope: str
+    ) -> None:
+        await app.ring("people", 1)
+        conn = await connect()
+        await pauses.pause(conn, scope, actor="me")
+        assert await claims.claim(conn, REQUEST) is None
+        assert await claims.claim(conn, replace(REQUEST, probing=True)) is None
+        assert await pauses.resume(conn) == [scope]
+        assert await claims.claim(conn, REQUEST) is not None
+
+    async def test_a_person_s_pause_of_the_lane_bulk_stops_that_lane_alone(self, app: App, connect: Connect) -> None:
+        await app.ring("people", 1)
+        await app.ring("people", 2, lane=Lane.BULK)
+        conn = await connect()
+        await pauses.pause(conn, control.BULK_SCOPE, actor="me")
+        assert [c.key for c in (await _claimed(conn)).claims] == ["1"]
 
     async def test_flushing_takes_what_gathers_and_leaves_what_failed(self, app: App, connect: Connect) -> None:
         await app.ring("people", 1, 2, lane=Lane.ROLLUP, due_in_seconds=300)
@@ -138,9 +159,22 @@ class TestClaiming:
 
     async def test_a_pause_without_end_has_no_time_to_probe(self, app: App, connect: Connect) -> None:
         conn = await connect()
-        await control.hold(conn, "people", "")
+        await mark_broken(conn, {"people": Broken(Reason.VIEW_UNREADABLE, "")})
         due = await claims.next_due(conn, REQUEST)
         assert (due.paused, due.probe_in_seconds) == (True, None)
+
+    async def test_a_person_s_pause_puts_off_what_is_due_until_its_end(self, app: App, connect: Connect) -> None:
+        await app.ring("people", 1)
+        conn = await connect()
+        await pauses.pause(conn, "people", actor="me", seconds=100)
+        due = await claims.next_due(conn, REQUEST)
+        assert due.in_seconds is not None
+        assert (due.paused, 90 < due.in_seconds <= 100) == (False, True)
+        await pauses.pause(conn, "people", actor="me")
+        assert (await claims.next_due(conn, REQUEST)).in_seconds is None
+        await pauses.pause(conn, "people", actor="me", seconds=0)
+        assert (await claims.next_due(conn, REQUEST)).in_seconds == 0
+        assert await claims.claim(conn, REQUEST) is not None
 
 
 class TestSettling:
@@ -230,18 +264,41 @@ class TestPauses:
     async def test_a_running_pause_is_not_probed(self, connect: Connect, app: App) -> None:
         conn = await connect()
         await control.pause(conn, "memory", 0, "UNAVAILABLE", "", seen=0)
-        await control.hold(conn, "people", "")
+        await mark_broken(conn, {"people": Broken(Reason.VIEW_UNREADABLE, "")})
         assert await control.take_probe(conn, ["memory", "people"], 60) == []
 
     async def test_a_person_s_pause_is_neither_shortened_nor_ended_by_a_batch(self, connect: Connect, app: App) -> None:
         conn = await connect()
         await control.pause(conn, "memory", 0, "UNAVAILABLE", "", seen=0)
         probes = await control.take_probe(conn, ["memory"], 60)
-        await control.hold(conn, "memory", "by me")
+        await pauses.pause(conn, "memory", actor="me", because="by me")
         await control.probe_succeeded(conn, probes)
-        assert not await control.pause(conn, "memory", 1, "UNAVAILABLE", "", seen=1)
         [pause] = await control.pauses(conn)
-        assert (pause.until, pause.detail) == (None, "by me")
+        assert (pause.until, pause.detail, pause.actor) == (None, "by me", "me")
+
+    @pytest.mark.parametrize("person_first", [True, False])
+    async def test_a_person_s_word_and_a_gap_s_hold_of_everything_lift_only_themselves(
+        self, connect: Connect, app: App, person_first: bool
+    ) -> None:
+        conn = await connect()
+
+        async def person() -> None:
+            await pauses.pause(conn, control.EVERYTHING, actor="me")
+
+        async def gap() -> None:
+            await gaps.hold(conn, gaps.GAP_UNDECIDED, "")
+
+        for word in (person, gap) if person_first else (gap, person):
+            await word()
+        assert {p.reason for p in await control.pauses(conn)} == {control.BY_HAND, gaps.GAP_UNDECIDED}
+        if person_first:
+            await pauses.resume(conn)
+            assert [p.reason for p in await control.pauses(conn)] == [gaps.GAP_UNDECIDED]
+        else:
+            await gaps.release(conn)
+            assert [p.reason for p in await control.pauses(conn)] == [control.BY_HAND]
+        await app.ring("people", 1)
+        assert await claims.claim(conn, REQUEST) is None
 
     async def test_a_probe_that_sent_nothing_leaves_the_pause_as_it_was(self, connect: Connect, app: App) -> None:
         conn = await connect()

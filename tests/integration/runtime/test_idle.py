@@ -9,6 +9,7 @@ import pytest
 
 from cdc.routing.feeds import Profile, load_profile
 from cdc.runtime.idle import is_settled
+from cdc.state import pauses
 from tests.conftest import Connect
 from tests.support.postgres import Database
 
@@ -65,7 +66,6 @@ async def test_parked_keys_do_not_count(conn: psycopg.AsyncConnection[Any], prof
     [
         ("zoho", "TOKEN_INVALID", True),
         ("contacts", "SCOPE_MISSING", True),
-        ("zoho", "BY_HAND", True),
         ("quest_completions", "SCOPE_MISSING", False),
         ("zoho", "UNAVAILABLE", False),
         ("zoho", "CREDITS_EXHAUSTED", False),
@@ -77,6 +77,18 @@ async def test_a_pause_that_only_a_person_can_end_is_not_waited_for(
     await dirty(conn, "contacts", "a")
     await pause(conn, scope, reason)
     assert await is_settled(conn, conn, profile) is settled
+
+
+@pytest.mark.parametrize("scope", ["*", "contacts", "bulk lane"])
+async def test_a_person_s_pause_is_not_waited_for(
+    conn: psycopg.AsyncConnection[Any], profile: Profile, scope: str
+) -> None:
+    await dirty(conn, "contacts", "a")
+    if scope == "bulk lane":
+        await conn.execute("update cdc.outbox set lane = 'bulk'")
+    assert not await is_settled(conn, conn, profile)
+    await pauses.pause(conn, scope, actor="me")
+    assert await is_settled(conn, conn, profile)
 
 
 async def test_what_is_under_way_is_waited_for_even_behind_a_pause(
