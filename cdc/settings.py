@@ -10,12 +10,14 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdc.errors import ConfigError
@@ -28,6 +30,11 @@ _TEST_PREFIXES = ("CDC_TEST_", "CDC_POSTGRES_BIN")  # read by the tests and by t
 
 # No @ behind the address: a password that isn't percent-encoded puts parts of itself where host, port or path belong.
 _URL = re.compile(r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^/?#]*)?@)?([^@/?#]*)(/[^@?#]*)?(?:[?#][^@]*)?")
+
+
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_REMOVED = MappingProxyType({"CDC_SWEEP_HOURS": "set CDC_SWEEP_AT to times of day instead"})
+"""Settings of earlier versions, and what to do instead."""
 
 
 def _upper(value: object) -> object:
@@ -45,6 +52,29 @@ DataCenter = Annotated[
 ]
 Edition = Annotated[Literal["free", "standard", "professional", "enterprise", "ultimate"], BeforeValidator(_lower)]
 Seconds = Annotated[float, Field(ge=0)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+
+
+def times_of_day(value: str) -> tuple[time, ...]:
+    """Read `02:00` or `02:00, 14:30`; nothing for `off`.
+
+    Raises:
+        ValueError: saying what was expected.
+    """
+    if value.strip().lower() == "off":
+        return ()
+    parts = [part.strip() for part in value.split(",")]
+    if not all(_TIME_OF_DAY.fullmatch(part) for part in parts):
+        raise ValueError("times of day in UTC, such as 02:00 or 02:00,14:00, or `off` expected")
+    return tuple(sorted({time.fromisoformat(part) for part in parts}))
+
+
+def _check_times(value: str) -> str:
+    times_of_day(value)
+    return value
+
+
+TimesOfDay = Annotated[str, AfterValidator(_check_times)]
 
 
 class Settings(BaseSettings):
@@ -94,8 +124,16 @@ class Settings(BaseSettings):
     cdc_daily_seconds: Seconds = Field(
         default=86_400, description="Length of the `daily` lane's window; a day ends at midnight UTC."
     )
-    cdc_sweep_hours: Annotated[float, Field(ge=0)] = Field(
-        default=24, description="Everything is compared at the end of each window of so many hours (UTC); 0 for never."
+    cdc_sweep_at: TimesOfDay = Field(
+        default="02:00",
+        description="Everything is compared with the ledger at these times of day (UTC, separated by commas), by one "
+        "process of all; `off` for never.",
+    )
+    cdc_reconcile_at: TimesOfDay = Field(
+        default="03:00", description="The CRM is compared at these times of day (UTC), in the same way; `off` for never."
+    )
+    cdc_healthcheck_minutes: Annotated[float, Field(ge=0)] = Field(
+        default=15, description="How things stand is judged and put on record so often; 0 for never."
     )
     cdc_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         default=0.5, description="Pause between two reads of an idle slot (`poll`)."
@@ -124,6 +162,9 @@ class Settings(BaseSettings):
     )
     cdc_log: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
         default="auto", description="Form of the log on stderr; `auto` is text on a terminal and JSON elsewhere."
+    )
+    cdc_log_level: LogLevel = Field(
+        default="info", description="Lowest level that is logged. `cdc log-level` sets another one while it runs."
     )
     cdc_realtime_canary_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30,
@@ -327,6 +368,9 @@ def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]
     warnings = []
     for name in sorted({n.upper() for n in found}):
         if name in known or not name.startswith(_PREFIXES) or name.startswith(_TEST_PREFIXES):
+            continue
+        if name in _REMOVED:
+            warnings.append(f"{name} has no meaning any more: {_REMOVED[name]}")
             continue
         near = difflib.get_close_matches(name, known, n=1)
         warnings.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))

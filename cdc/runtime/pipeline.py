@@ -27,9 +27,10 @@ from cdc.runtime.drifting import DriftWatch
 from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
-from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.idle import is_settled
+from cdc.runtime.jobs import build_jobs
 from cdc.runtime.limits import credit_limit
+from cdc.runtime.schedule import Scheduler
 from cdc.runtime.sweeping import Sweeper
 from cdc.runtime.watching import Watch
 from cdc.settings import Settings
@@ -98,9 +99,7 @@ class Pipeline:
                     slot_failover=settings.cdc_slot_failover,
                 ),
             )
-            self._sweeper = Sweeper(
-                connections, profile, settings.cdc_slot, self.capture, window_seconds=settings.cdc_sweep_hours * 3_600
-            )
+            self._sweeper = Sweeper(connections, profile, settings.cdc_slot, self.capture)
             self._watch = Watch(connections, profile, settings.cdc_slot, settings.cdc_publication, self.capture)
 
     @property
@@ -142,7 +141,9 @@ class Pipeline:
                         tasks.create_task(drift.run(stop), name="drift")
                     if self._watch is not None:
                         tasks.create_task(self._watch.run(stop), name="watch")
-                    tasks.create_task(keep_house(self._connections.state, self._settings, stop), name="housekeeping")
+                    jobs = build_jobs(self._settings, self._profile, self._connections)
+                    schedule = Scheduler(self._connections.state, jobs, self._id)
+                    tasks.create_task(schedule.run(stop), name="schedule")
                 if self._settings.zoho_sync_enabled:
                     tasks.create_task(self._deliver(stop), name="delivery")
                 else:

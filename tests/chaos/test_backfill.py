@@ -17,7 +17,7 @@ from tests.support.workload import Workload
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 _PEOPLE = 12
-_BULK = {"CDC_BULK_FROM": "5", "CDC_BULK_ROWS": "100", "CDC_SWEEP_HOURS": "0"}
+_BULK = {"CDC_BULK_FROM": "5", "CDC_BULK_ROWS": "100", "CDC_SWEEP_AT": "off"}
 
 
 def _sign_up(site: Site) -> None:
