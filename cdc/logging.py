@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TextIO
+from types import MappingProxyType
+from typing import Final, Literal, TextIO
 
 import structlog
+
+LEVELS: Final = MappingProxyType(
+    {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+)
+_own = {"level": logging.INFO}
 
 
 def configure_logging(
@@ -41,6 +47,7 @@ def configure_logging(
         logger_factory=structlog.PrintLoggerFactory(file=target),
         cache_logger_on_first_use=False,  # a few lines a batch; a cached logger would outlive its stream
     )
+    _own["level"] = level
     # What libraries log takes the same form, so that a machine can read every line.
     of_libraries = logging.StreamHandler(target)
     of_libraries.setFormatter(
@@ -50,3 +57,15 @@ def configure_logging(
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[of_libraries], force=True)
+
+
+def set_level(name: str | None) -> bool:
+    """Log at another level from now on; None for that of `configure_logging`. Tells whether that changed anything.
+
+    Libraries stay at `warning`: below it they log addresses and messages, which hold values.
+    """
+    level = _own["level"] if name is None else LEVELS[name]
+    if structlog.get_config()["wrapper_class"] is structlog.make_filtering_bound_logger(level):
+        return False
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    return True

@@ -130,7 +130,8 @@ class Settings(BaseSettings):
         "process of all; `off` for never.",
     )
     cdc_reconcile_at: TimesOfDay = Field(
-        default="03:00", description="The CRM is compared at these times of day (UTC), in the same way; `off` for never."
+        default="03:00",
+        description="The CRM is compared at these times of day (UTC), in the same way; `off` for never.",
     )
     cdc_healthcheck_minutes: Annotated[float, Field(ge=0)] = Field(
         default=15, description="How things stand is judged and put on record so often; 0 for never."

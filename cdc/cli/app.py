@@ -17,8 +17,11 @@ from cdc.cli import (
     held,
     journal,
     reconcile,
+    loglevel,
+    pause,
     replay,
     run,
+    schedule,
     setup,
     simulator,
     slot,
@@ -40,6 +43,9 @@ app.command("worker")(run.worker)
 app.command("setup")(setup.setup)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("log-level")(loglevel.log_level)
 app.command("sweep")(sweep.sweep)
 app.command("reconcile")(reconcile.reconcile)
 app.command("replay")(replay.replay)
@@ -49,6 +55,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(slot.app, name="slot")
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
+app.add_typer(schedule.app, name="schedule")
 app.command("simulator")(simulator.simulator)
 app.command("config")(config.config)
 

@@ -19,7 +19,7 @@ from cdc.cli.wording import summary
 from cdc.connection import connect
 from cdc.embedded.story import Chapter, chapters, play
 from cdc.errors import ConfigError, SourceUnavailable
-from cdc.logging import configure_logging
+from cdc.logging import LEVELS, configure_logging
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections, open_connections
 from cdc.runtime.environment import Environment, prepare
@@ -167,7 +167,7 @@ class _Run:
         if self._until_idle or self._as_json or not at_terminal:
             return None
         notices = Notices()
-        configure_logging("text", level=logging.WARNING, stream=notices)
+        configure_logging("text", level=max(logging.WARNING, LEVELS[self._settings.cdc_log_level]), stream=notices)
         picture = Picture(
             page=environment.simulator_url, chapter_count=len(chapters(self._profile.name)) if self._demo else 0
         )

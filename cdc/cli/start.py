@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 
 from cdc.connection import connect, parse_dsn
 from cdc.errors import ConfigError, SourceUnavailable, StateError
-from cdc.logging import configure_logging
+from cdc.logging import LEVELS, configure_logging
 from cdc.routing.feeds import Profile, load_profile
 from cdc.settings import Settings, load_settings, unknown_variables
 from cdc.state.envelope import Keyring
@@ -64,7 +64,7 @@ def begin() -> tuple[Settings, Profile]:
 def begin_with_settings() -> Settings:
     """Read the settings only, for a command that must work however wrong the rest is."""
     settings = load_settings()
-    configure_logging(settings.cdc_log)
+    configure_logging(settings.cdc_log, level=LEVELS[settings.cdc_log_level])
     for warning in unknown_variables():
         log.warning("unknown_setting", warning=warning)
     return settings

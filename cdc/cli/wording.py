@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc.embedded.story import Deltas
 from cdc.runtime.report import Report
-from cdc.state.control import Pause
+from cdc.state.control import BULK_SCOPE, EVERYTHING, Pause
 from cdc.state.gaps import GAP_UNDECIDED, HOLD_REASONS, Gap
 from sinks.reasons import Reason
 
@@ -69,12 +69,25 @@ def explain_pause(pause: Pause) -> list[str]:
     if pause.reason in HOLD_REASONS:
         why = "a gap awaits a decision" if pause.reason == GAP_UNDECIDED else "the ledger is in doubt until the sweep"
         return [f"all delivery is held, {pause.reason}: {why}; see `cdc slot`"]
+    if pause.actor is not None:
+        return [_explain_hold(pause)]
     reason = Reason.__members__.get(pause.reason)
     words = f"{pause.reason}: {reason.meaning}" if reason else pause.reason
     lines = [f"delivery to {pause.scope} is paused, {words} {pause.detail}".rstrip()]
     if reason:
         lines.append(f"  fix: {reason.hint}")
     return lines
+
+
+def _explain_hold(pause: Pause) -> str:
+    """Say who paused what, since and until when, why, and what ends it."""
+    what = {EVERYTHING: "all delivery", BULK_SCOPE: "the lane bulk"}.get(pause.scope, f"delivery of {pause.scope}")
+    until = "until it is resumed" if pause.until is None else f"until {pause.until:%Y-%m-%d %H:%M} UTC"
+    ends = {EVERYTHING: "cdc resume", BULK_SCOPE: "cdc backfill resume"}.get(pause.scope, f"cdc resume {pause.scope}")
+    why = f": {pause.detail}" if pause.detail else ""
+    return (
+        f"{what} is paused by {pause.actor} since {pause.updated_at:%m-%d %H:%M} UTC, {until}{why} (`{ends}` ends it)"
+    )
 
 
 def story_outcome(deltas: Deltas) -> str:

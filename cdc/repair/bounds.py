@@ -49,6 +49,18 @@ def parse_bounds(
     return Bounds(lower, upper)
 
 
+def length_seconds(option: str, text: str) -> float:
+    """Read a length of time such as `90m`, `2h` or `1d`.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    length = _AGE.fullmatch(text.strip())
+    if length is None or not float(length[1]):
+        raise ConfigError(f"{option}: {text!r} is not a length of time", fix="write one such as 90s, 10m, 2h or 1d")
+    return float(length[1]) * _SECONDS[length[2]]
+
+
 def _one(lsn_option: str, lsn: str | None, time_option: str, time: str | None, now: datetime) -> Bound | None:
     if lsn is not None and time is not None:
         raise ConfigError(f"{lsn_option} and {time_option} say the same thing twice", fix="leave one of them out")

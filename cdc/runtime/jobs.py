@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import time
 from typing import Final
 
 import psycopg
@@ -14,7 +16,7 @@ from cdc.runtime.connections import Connections
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.limits import credit_limit
 from cdc.runtime.plans import Daily, Every, Plan
-from cdc.runtime.schedule import Job, Work
+from cdc.runtime.schedule import Job
 from cdc.runtime.sweeping import sweep_nightly
 from cdc.settings import Settings, times_of_day
 from cdc.watch.condition import judge
@@ -22,59 +24,33 @@ from cdc.watch.status import read_status
 
 log = structlog.get_logger()
 
-SWEEP: Final = "sweep"
-RECONCILE: Final = "reconcile"
-HEALTHCHECK: Final = "healthcheck"
-RETENTION: Final = "retention"
 _RETENTION_MINUTES: Final = 10.0
 
 
-def plans(settings: Settings) -> dict[str, Plan]:
-    """Give the plan of each job that is switched on, by name."""
-    found: dict[str, Plan] = {}
-    if settings.cdc_transport != "realtime" and (times := times_of_day(settings.cdc_sweep_at)):
-        found[SWEEP] = Daily(times)  # over `realtime` everything is compared every minute
-    if times := times_of_day(settings.cdc_reconcile_at):
-        found[RECONCILE] = Daily(times)
-    if settings.cdc_healthcheck_minutes:
-        found[HEALTHCHECK] = Every(settings.cdc_healthcheck_minutes)
-    found[RETENTION] = Every(_RETENTION_MINUTES)
-    return found
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table.
 
-
-def build_jobs(
-    settings: Settings, profile: Profile, connections: Connections, *, reconcile: Work | None = None
-) -> list[Job]:
-    """Put the jobs together.
-
-    Args:
-        settings: when, and how long things are kept.
-        profile: whose feeds are swept.
-        connections: open for as long as jobs may run.
-        reconcile: compares the CRM with source and ledger; without it there is no such job.
+    Attributes:
+        name: of the job.
+        plan: when, by the settings; None where it is switched off.
+        work: what.
+        quiet: its ordinary end isn't worth a line in the log.
+        needs_crm: it is of no use where no CRM is configured.
     """
 
-    async def sweep() -> Mapping[str, object]:
-        return await sweep_nightly(connections, profile)
-
-    async def healthcheck() -> Mapping[str, object]:
-        return await check_health(connections, settings)
-
-    async def retention() -> Mapping[str, object]:
-        return await keep_house(connections.state, settings)
-
-    work: dict[str, Work] = {SWEEP: sweep, HEALTHCHECK: healthcheck, RETENTION: retention}
-    if reconcile is not None:
-        work[RECONCILE] = reconcile
-    chatty = {SWEEP, RECONCILE}
-    return [
-        Job(name=name, plan=plan, work=work[name], quiet=name not in chatty)
-        for name, plan in plans(settings).items()
-        if name in work
-    ]
+    name: str
+    plan: Callable[[Settings], Plan | None]
+    work: Callable[[Settings, Profile, Connections], Awaitable[Mapping[str, object]]]
+    quiet: bool = True
+    needs_crm: bool = False
 
 
-async def check_health(connections: Connections, settings: Settings) -> Mapping[str, object]:
+async def _sweep(_: Settings, profile: Profile, connections: Connections) -> Mapping[str, object]:
+    return await sweep_nightly(connections, profile)
+
+
+async def check_health(settings: Settings, _: Profile, connections: Connections) -> Mapping[str, object]:
     """Judge how things stand, say it in the log, and give it for the record."""
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(connections.state.connection())
@@ -87,3 +63,48 @@ async def check_health(connections: Connections, settings: Settings) -> Mapping[
     say = log.info if condition.state.is_fine else log.warning
     say("health", **found, todo=condition.todo)
     return found
+
+
+async def _retention(settings: Settings, _: Profile, connections: Connections) -> Mapping[str, object]:
+    return await keep_house(connections.state, settings)
+
+
+def _nightly(times: tuple[time, ...]) -> Plan | None:
+    return Daily(times) if times else None
+
+
+def _sweep_plan(settings: Settings) -> Plan | None:
+    """Over `realtime` everything is compared every minute as it is."""
+    return None if settings.cdc_transport == "realtime" else _nightly(times_of_day(settings.cdc_sweep_at))
+
+
+def _health_plan(settings: Settings) -> Plan | None:
+    return Every(settings.cdc_healthcheck_minutes) if settings.cdc_healthcheck_minutes else None
+
+
+ENTRIES: Final = (
+    Entry("sweep", _sweep_plan, _sweep, quiet=False),
+    Entry("healthcheck", _health_plan, check_health),
+    Entry("retention", lambda _: Every(_RETENTION_MINUTES), _retention),
+)
+
+
+def plans(settings: Settings) -> dict[str, Plan]:
+    """Give the plan of each job that is switched on, by name."""
+    found = {entry.name: entry.plan(settings) for entry in ENTRIES if settings.has_crm or not entry.needs_crm}
+    return {name: plan for name, plan in found.items() if plan is not None}
+
+
+def build_jobs(settings: Settings, profile: Profile, connections: Connections) -> list[Job]:
+    """Make the jobs that are switched on; `connections` are open for as long as they may run."""
+    switched_on = plans(settings)
+    return [
+        Job(
+            name=entry.name,
+            plan=switched_on[entry.name],
+            work=lambda entry=entry: entry.work(settings, profile, connections),  # type: ignore[misc]
+            quiet=entry.quiet,
+        )
+        for entry in ENTRIES
+        if entry.name in switched_on
+    ]

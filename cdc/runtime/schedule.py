@@ -73,9 +73,7 @@ class Scheduler:
         clock: the database's unless a test has another one.
     """
 
-    def __init__(
-        self, state: Pool, all_jobs: Sequence[Job], actor: str, *, clock: Clock = jobs.database_time
-    ) -> None:
+    def __init__(self, state: Pool, all_jobs: Sequence[Job], actor: str, *, clock: Clock = jobs.database_time) -> None:
         self._state = state
         self._jobs = {job.name: job for job in all_jobs}
         self._actor = actor

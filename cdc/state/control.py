@@ -165,5 +165,7 @@ async def pauses(conn: AsyncConnection[Any]) -> list[Pause]:
         " order by scope"
     )
     found = [Pause(*row) for row in await cursor.fetchall()]
-    by_hand = [Pause(hold.scope, hold.until, BY_HAND, hold.because, 0, hold.at, hold.actor) for hold in await holds(conn)]
+    by_hand = [
+        Pause(hold.scope, hold.until, BY_HAND, hold.because, 0, hold.at, hold.actor) for hold in await holds(conn)
+    ]
     return [*by_hand, *found]

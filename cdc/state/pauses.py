@@ -1,7 +1,7 @@
 """A person's pauses: what delivers nothing because somebody said so.
 
-They stand in a table of their own. A failure's pause, a broken feed or a gap's hold (`cdc.control`) may stand beside one
-of them, and neither lifts the other. There is no probe: such a pause ends with its time or with a person's word.
+They stand in a table of their own. A failure's pause, a broken feed or a gap's hold (`cdc.control`) may stand beside
+one of them, and neither lifts the other. There is no probe: such a pause ends with its time or with a person's word.
 """
 
 from __future__ import annotations

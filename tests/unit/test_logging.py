@@ -9,7 +9,7 @@ import logging
 import pytest
 import structlog
 
-from cdc.logging import configure_logging
+from cdc.logging import configure_logging, set_level
 
 
 def fail(password: str) -> None:
@@ -61,3 +61,22 @@ def test_auto_is_json_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> 
     configure_logging("auto")
     structlog.get_logger().info("captured")
     assert json.loads(capsys.readouterr().err)["event"] == "captured"
+
+
+def test_a_level_set_while_it_runs_holds_at_once_and_libraries_stay_as_they_are() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream=stream)
+    log = structlog.get_logger()
+
+    log.debug("one")
+    assert set_level("debug")
+    assert not set_level("debug")
+    log.debug("two")
+    logging.getLogger("httpx").info("GET https://www.zohoapis.eu/crm/v8/Contacts/search?email=ada@example.org")
+    logging.getLogger("psycopg").debug("row")
+    assert set_level("error")
+    log.warning("three")
+    assert set_level(None)
+    log.info("four")
+
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["two", "four"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from cdc.errors import ConfigError
-from cdc.settings import Settings, describe, load_settings, redact_dsn, secrets_in, unknown_variables
+from cdc.settings import Settings, describe, load_settings, redact_dsn, secrets_in, times_of_day, unknown_variables
 
 PASSWORD = "s3cr3t-pa55"
 URL = f"postgresql://app:{PASSWORD}@db.example.org:5432/app"
@@ -77,6 +78,12 @@ def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -
         ("CDC_ROLLUP_SECONDS", "-1"),
         ("CDC_JOURNAL_DAYS", "0"),
         ("CDC_LOG", "loud"),
+        ("CDC_LOG_LEVEL", "trace"),
+        ("CDC_SWEEP_AT", "7:15"),
+        ("CDC_SWEEP_AT", "24:15"),
+        ("CDC_SWEEP_AT", "07:15,"),
+        ("CDC_RECONCILE_AT", "0 3 * * *"),
+        ("CDC_HEALTHCHECK_MINUTES", "-1"),
         ("ZOHO_DATA_CENTER", "MOON"),
         ("ZOHO_EDITION", "gold"),
         ("ZOHO_USERS", "0"),
@@ -226,6 +233,19 @@ def test_an_unknown_variable_is_named_with_the_nearest_that_exists() -> None:
         "CDC_STATE_DNS is not a setting; did you mean CDC_STATE_DSN?",
         "ZOHO_CLIENTID is not a setting; did you mean ZOHO_CLIENT_ID?",
     ]
+
+
+def test_a_setting_of_an_earlier_version_is_named_with_what_took_its_place() -> None:
+    [warning] = unknown_variables({"CDC_SWEEP_HOURS": "6"})
+    assert "CDC_SWEEP_HOURS" in warning
+    assert "CDC_SWEEP_AT" in warning
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("02:00", [time(2)]), (" 14:30, 02:05 ", [time(2, 5), time(14, 30)]), ("OFF", [])]
+)
+def test_times_of_day(written: str, read: list[time]) -> None:
+    assert list(times_of_day(written)) == read
 
 
 def test_known_and_foreign_variables_are_no_news() -> None:
