@@ -55,7 +55,11 @@ def run(
     if demo:
         unset = {name: value for name, value in _DEMO_SECONDS.items() if name not in settings.model_fields_set}
         settings = settings.model_copy(update=unset)
-    run_until_signalled(lambda stop: _Run(settings, profile, demo, until_idle, as_json).main(stop, simulator_port))
+    # What is embedded takes its time to end, and nobody kills a demo.
+    limit = None if settings.database_url is None else settings.cdc_drain_seconds
+    run_until_signalled(
+        lambda stop: _Run(settings, profile, demo, until_idle, as_json).main(stop, simulator_port), drain_seconds=limit
+    )
 
 
 def worker() -> None:
@@ -64,7 +68,7 @@ def worker() -> None:
     configured_source(settings)
     if not settings.has_crm:
         raise ConfigError("a worker needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN")
-    run_until_signalled(lambda stop: _work(settings, profile, stop))
+    run_until_signalled(lambda stop: _work(settings, profile, stop), drain_seconds=settings.cdc_drain_seconds)
 
 
 async def _work(settings: Settings, profile: Profile, stop: asyncio.Event) -> int:

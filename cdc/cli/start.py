@@ -17,6 +17,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from cdc.cli.stopping import StopLimit
 from cdc.connection import connect, parse_dsn
 from cdc.errors import ConfigError, SourceUnavailable, StateError
 from cdc.logging import LEVELS, configure_logging
@@ -38,7 +39,7 @@ EXIT_CODES = MappingProxyType(
         EXIT_ERROR: "An error: the database or the CRM failed, or could not be reached.",
         EXIT_REFUSED: "A setting, an option, the database or the profile isn't as it must be. Nothing was changed.",
         EXIT_DEGRADED: "Done, but something is parked, paused or out of step, so that a person should look.",
-        EXIT_INTERRUPTED: "Interrupted a second time, before everything in flight had ended.",
+        EXIT_INTERRUPTED: "Cut off before all in flight had ended: by a second signal, or since it took too long.",
     }
 )
 """What an exit code means."""
@@ -70,13 +71,20 @@ def begin_with_settings() -> Settings:
     return settings
 
 
-def run_until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> NoReturn:
+def run_until_signalled(
+    work: Callable[[asyncio.Event], Coroutine[Any, Any, int]], *, drain_seconds: float | None = None
+) -> NoReturn:
     """Run a command's coroutine and exit with what it returns.
 
     The first SIGINT or SIGTERM sets the event that it is given, so that it drains. The second one cuts it off.
+
+    Args:
+        work: the command.
+        drain_seconds: how long it may drain; a few seconds later it is cut off. None: it takes the time that it needs.
     """
+    limit = None if drain_seconds is None else StopLimit(drain_seconds, EXIT_INTERRUPTED)
     try:
-        code = asyncio.run(_with_signals(work))
+        code = asyncio.run(_with_signals(work, limit))
     except asyncio.CancelledError:
         code = EXIT_INTERRUPTED
     sys.exit(code)
@@ -93,7 +101,7 @@ def run_unless_interrupted(work: Coroutine[Any, Any, T]) -> T | None:
     return asyncio.run(main())
 
 
-async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
+async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]], limit: StopLimit | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = loop.create_task(work(stop))
@@ -101,6 +109,8 @@ async def _with_signals(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]
     def on_signal() -> None:
         if stop.is_set():
             task.cancel()
+        elif limit is not None:
+            limit.begin(task)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

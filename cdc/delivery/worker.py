@@ -96,9 +96,10 @@ class Worker:
                 pumps = [group.create_task(pump.run(stop), name="pump") for pump in self._pumps]
                 pumps += [group.create_task(pump.run(stop), name="bulk pump") for pump in self._bulk_pumps]
                 await asyncio.gather(*pumps)
+                stopped_at = await stopper
                 listener.cancel()
-                stopper.cancel()
-            drain_seconds = self._options.drain_seconds
+            # A bulk job has been waited for meanwhile, and batches have gone on: one drain is for both.
+            drain_seconds = max(0.0, self._options.drain_seconds - (self._clock() - stopped_at))
         finally:
             await asyncio.gather(*(pump.drain(drain_seconds) for pump in self._pumps))
 
@@ -170,9 +171,11 @@ class Worker:
                 _log.warning("outbox_not_heard", error=type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _wake_at(self, stop: asyncio.Event) -> None:
+    async def _wake_at(self, stop: asyncio.Event) -> float:
+        """Wake all at the stop. Returns when that was."""
         await stop.wait()
         self._wake_all()
+        return self._clock()
 
     def _wake_for(self, feed: str) -> None:
         """Wake whom a mark concerns. Capture names the feed, and marks nothing that could go in a bulk job."""

@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.conftest import MakeSite
 from tests.support.oracle import verify
 from tests.support.pipeline import Child, Site
+from tests.support.proxy import proxy
 from tests.support.waiting import until
 from tests.support.workload import Workload
 
@@ -73,6 +74,22 @@ async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite, seed: int) -> 
     assert await running.ended(within=10) == 0
     assert running.said("drain_cut_short")
     assert _claims(site) == 0
+    await _finish(site, workload)
+
+
+async def test_a_stop_while_the_databases_are_silent(make_site: MakeSite, seed: int) -> None:
+    """Neither an answer nor an end of the connection: what hangs on it can't even be cancelled in an orderly way."""
+    site = await make_site(CDC_DRAIN_SECONDS="0.5")
+    workload = Workload(site.database, seed)
+    async with proxy(site.database.dsn) as line:
+        site.settings["DATABASE_URL"] = line.dsn
+        running = await site.start("run")
+        await running.until_said("swept")
+        line.flowing.clear()
+        await workload.run(20)
+        running.signal(signal.SIGTERM)
+        assert await running.ended(within=20) in {0, 1, 130}
+    del site.settings["DATABASE_URL"]
     await _finish(site, workload)
 
 

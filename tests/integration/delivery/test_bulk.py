@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from cdc.delivery.bulkpump import BulkPump
+from cdc.delivery.pump import Pump
 from cdc.routing.feeds import Lane
 from cdc.state.backlog import marking
 from tests.integration.delivery.backfill import Backfill, MakeBackfill
@@ -372,3 +374,22 @@ async def test_two_workers_share_the_jobs_of_a_feed(backfill: Backfill) -> None:
     assert backfill.jobs() == ["done"] * 4
     assert len(backfill.calls("bulk_write")) == 4
     assert backfill.in_step()
+
+
+async def test_a_job_and_the_batches_share_one_drain(backfill: Backfill, monkeypatch: pytest.MonkeyPatch) -> None:
+    drained: list[float] = []
+
+    async def drain(_: Pump, seconds: float) -> None:
+        drained.append(seconds)
+
+    async def hang(_: BulkPump, stop: asyncio.Event) -> None:
+        """As a job whose file is on its way and never gets there, for as long as a drain may take."""
+        await stop.wait()
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(Pump, "drain", drain)
+    monkeypatch.setattr(BulkPump, "run", hang)
+    async with backfill.working(backfill.worker(drain_seconds=0.2)):
+        pass
+    assert drained
+    assert set(drained) == {0.0}, "batches had their drain while the job was waited for"
