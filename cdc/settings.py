@@ -1,6 +1,7 @@
 """Every setting, in one place.
 
-Names are those of the environment variables, in lower case. Nothing else in the program looks at the environment.
+Names are those of the environment variables, in lower case. Nothing else in the program looks at the environment, but
+for what systemd says of itself (`runtime.supervision`).
 Values come from the environment, then from a `.env` file in the working directory, then from the defaults here.
 """
 

@@ -34,6 +34,9 @@ class Pump:
     Args:
         line: the feed's.
         lanes: asked before each claim.
+
+    Attributes:
+        turned_at: when the loop last took a turn, on the line's clock; None before the first.
     """
 
     def __init__(self, line: Line, lanes: Lanes) -> None:
@@ -43,6 +46,7 @@ class Pump:
         self._wake = asyncio.Event()
         self._batches: dict[asyncio.Task[None], bool] = {}
         self._error: BaseException | None = None
+        self.turned_at: float | None = None
 
     @property
     def feed(self) -> str:
@@ -63,6 +67,7 @@ class Pump:
             if self._error is not None:
                 raise self._error
             self._wake.clear()
+            self.turned_at = self._line.clock()
             try:
                 seconds = await self._turn()
             except WAITABLE as error:

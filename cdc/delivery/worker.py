@@ -79,6 +79,12 @@ class Worker:
         self._pumps: list[Pump] = []
         self._bulk_pumps: list[BulkPump] = []
 
+    @property
+    def still_seconds(self) -> float:
+        """For how long a feed's loop hasn't taken a turn. A call that hangs doesn't keep it from turning."""
+        turns = [pump.turned_at for pump in self._pumps if pump.turned_at is not None]
+        return self._clock() - min(turns) if turns else 0.0
+
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then finish what is under way, for `drain_seconds` at most.
 

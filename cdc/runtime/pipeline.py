@@ -31,6 +31,7 @@ from cdc.runtime.idle import is_settled
 from cdc.runtime.jobs import build_jobs
 from cdc.runtime.limits import credit_limit
 from cdc.runtime.schedule import Scheduler
+from cdc.runtime.supervision import Pulse, ServiceManager, supervise
 from cdc.runtime.sweeping import Sweeper
 from cdc.runtime.watching import Watch
 from cdc.settings import Settings
@@ -130,6 +131,9 @@ class Pipeline:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
+                manager = ServiceManager.found()
+                if manager is not None:
+                    tasks.create_task(supervise(manager, self._pulse, stop), name="supervision")
                 role: Literal["capture", "delivery"] = "delivery" if self.capture is None else "capture"
                 tasks.create_task(beat(self._connections.state, self._id, role, stop), name="heartbeat")
                 if self.capture is not None and self._sweeper is not None:
@@ -150,6 +154,15 @@ class Pipeline:
                     log.warning("delivery_disabled", setting="ZOHO_SYNC_ENABLED")
         except ExceptionGroup as group:
             raise group.exceptions[0] from group.exceptions[0].__cause__
+
+    def _pulse(self) -> Pulse:
+        state = "no capture" if self.capture is None else f"capture {self.capture.stats.state}"
+        captured = self.capture.still_seconds if isinstance(self.capture, Capture) else 0.0
+        return Pulse(
+            words=f"{state}; {sum(self.worker.stats.keys.values())} keys settled since the start",
+            is_ready=self.capture is None or self.capture.stats.state != "starting",
+            still_seconds=max(captured, self.worker.still_seconds),
+        )
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         await wait_until_fit(self._connections, self._profile, self._sinks, stop)

@@ -91,6 +91,11 @@ class Capture:
         """True when everything that committed before `lsn` is durable in the outbox."""
         return self._current is not None and self._current.has_captured(lsn)
 
+    @property
+    def still_seconds(self) -> float:
+        """For how long capture hasn't moved without knowing why."""
+        return 0.0 if self._current is None else self._current.still_seconds
+
     async def run(self, stop: asyncio.Event) -> None:
         """Capture until `stop` is set; lost connections are made again.
 

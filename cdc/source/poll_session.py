@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 
 from cdc.source.poll import SlotPoll
@@ -25,7 +26,7 @@ class PollSession(Session):
             # What was stored and not acknowledged before would come again, and may be more than one peek gives.
             await poll.advance(self.durable)
             while not stop.is_set():
-                before = self.durable
+                before, self.turned_at = self.durable, time.monotonic()
                 await self._peek(poll)
                 await self.store_idle_position(at_once=stop.is_set())
                 if self.durable > before:
@@ -38,6 +39,7 @@ class PollSession(Session):
     async def _peek(self, poll: SlotPoll) -> None:
         async with aclosing(poll.peek(self.durable)) as portions:
             async for messages in portions:
+                self.turned_at = time.monotonic()
                 self.collector.feed(messages)
                 if self.is_full:
                     await self.store_group()

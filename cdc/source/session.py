@@ -59,6 +59,7 @@ class Session:
     Attributes:
         durable: how far the WAL is captured and stored. The slot is acknowledged up to here, never beyond.
         is_storing: a group was taken and is not durable yet.
+        turned_at: when reading last took a turn, on the monotonic clock.
     """
 
     def __init__(
@@ -76,12 +77,18 @@ class Session:
         self._on_stored = on_stored
         self.durable: Lsn = collector.progress.lsn
         self.is_storing = False
+        self.turned_at = self._storing_since = time.monotonic()
         self._is_inside = collector.progress.open_lsn is not None
         self._moved_at: float | None = time.monotonic()  # None once the small step has followed
 
     def has_captured(self, lsn: Lsn) -> bool:
         """True when everything that committed before `lsn` is durable in the outbox."""
         return self.collector.progress.lsn >= lsn and not self.collector.has_news and not self.is_storing
+
+    @property
+    def still_seconds(self) -> float:
+        """For how long nothing has moved: reading hasn't taken a turn, or a group isn't stored."""
+        return time.monotonic() - (min(self.turned_at, self._storing_since) if self.is_storing else self.turned_at)
 
     @property
     def is_full(self) -> bool:
@@ -91,7 +98,7 @@ class Session:
 
     async def store_group(self) -> None:
         """Make durable what has been gathered."""
-        self.is_storing = True
+        self.is_storing, self._storing_since = True, time.monotonic()
         group = self.collector.take()
         await wait_until_visible(self._source, group.xids)
         await self._store.record(group)

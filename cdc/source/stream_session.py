@@ -8,6 +8,7 @@ groups.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 from cdc.source.session import Session
@@ -62,6 +63,7 @@ class StreamSession(Session):
 
     async def _read(self, stream: ReplicationStream) -> None:
         while not self._stopping:
+            self.turned_at = time.monotonic()
             frames = stream.read(_BYTES_A_TURN)
             self.collector.feed(frames, XLOG_HEADER_BYTES)
             if self.collector.has_news:
@@ -91,6 +93,7 @@ class StreamSession(Session):
         self._enough.set()
         while not self._room.is_set():
             await wait_at_most(self._room, STATUS_SECONDS)
+            self.turned_at = time.monotonic()
             if stream.quiet_seconds >= STATUS_SECONDS:
                 await stream.confirm(self.durable)
 
