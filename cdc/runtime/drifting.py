@@ -1,74 +1,54 @@
-"""Watches that the source has what the feeds are made of; sets broken feeds aside, and takes mended ones back."""
+"""Sets broken feeds aside, and takes mended ones back, when the source has what they are made of again."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import Any
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 
 from cdc.errors import ProfileError
 from cdc.repair.sweep import sweep_feed
 from cdc.routing.feeds import Profile
-from cdc.runtime.connections import Connections
-from cdc.source.capture import Capture
 from cdc.source.drift import find_broken
 from cdc.state.broken import BrokenFeed, broken_feeds, mark_broken, mark_mended
-from cdc.waiting import wait_at_most
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS: Final = 15.0
-_MENDING_SECONDS: Final = 1.0
 
-
-class DriftWatch:
-    """Looks at the catalogue while this process captures.
+class Drift:
+    """Looks at the catalogue for the watch.
 
     Args:
-        connections: open.
         profile: all feeds.
         publication: its name.
-        capture: says whether this process captures.
+        hash_key: of the ledger; a feed that is whole again is swept.
     """
 
-    def __init__(self, connections: Connections, profile: Profile, publication: str, capture: Capture) -> None:
-        self._connections = connections
+    def __init__(self, profile: Profile, publication: str, hash_key: bytes) -> None:
         self._profile = profile
         self._publication = publication
-        self._capture = capture
+        self._hash_key = hash_key
         self._mending: dict[str, int] = {}
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Watch until `stop` is set."""
-        while not stop.is_set():
-            seconds = _MENDING_SECONDS
-            if self._capture.stats.state == "capturing":
-                try:
-                    await self._look()
-                    seconds = _MENDING_SECONDS if self._mending else _LOOK_SECONDS
-                except psycopg.Error as error:
-                    log.warning("drift_not_looked_for", error=type(error).__name__, code=error.sqlstate)
-            await wait_at_most(stop, seconds)
+    @property
+    def is_mending(self) -> bool:
+        """True while a feed that is whole again waits for transactions that were open, so that looking soon pays."""
+        return bool(self._mending)
 
-    async def _look(self) -> None:
-        connections = self._connections
-        async with connections.source.connection() as source, connections.state.connection() as state:
-            found = await find_broken(source, self._profile, self._publication)
-            known = await broken_feeds(state)
-            news = {f: b for f, b in found.items() if f not in known or known[f].broken != b}
-            if news:
-                await mark_broken(state, news)
-            for feed, broken in news.items():
-                log.error(
-                    "feed_broken", feed=feed, reason=broken.reason.name, what=broken.words, fix=broken.reason.hint
-                )
-            whole = {f: b for f, b in known.items() if f in self._profile.feeds and f not in found}
-            self._mending = {feed: xid for feed, xid in self._mending.items() if feed in whole}
-            for feed, broken_feed in whole.items():
-                await self._mend(source, state, feed, broken_feed)
+    async def look(self, source: AsyncConnection[Any], state: AsyncConnection[Any]) -> None:
+        """Look once: put what is broken on record, and mend what is whole."""
+        found = await find_broken(source, self._profile, self._publication)
+        known = await broken_feeds(state)
+        news = {f: b for f, b in found.items() if f not in known or known[f].broken != b}
+        if news:
+            await mark_broken(state, news)
+        for feed, broken in news.items():
+            log.error("feed_broken", feed=feed, reason=broken.reason.name, what=broken.words, fix=broken.reason.hint)
+        whole = {f: b for f, b in known.items() if f in self._profile.feeds and f not in found}
+        self._mending = {feed: xid for feed, xid in self._mending.items() if feed in whole}
+        for feed, broken_feed in whole.items():
+            await self._mend(source, state, feed, broken_feed)
 
     async def _mend(
         self, source: AsyncConnection[Any], state: AsyncConnection[Any], feed: str, known: BrokenFeed
@@ -88,9 +68,7 @@ class DriftWatch:
         if oldest < self._mending.setdefault(feed, following):
             return
         try:
-            sweep = await sweep_feed(
-                source, state, self._profile.feeds[feed], self._connections.hash_key, with_parked=True
-            )
+            sweep = await sweep_feed(source, state, self._profile.feeds[feed], self._hash_key, with_parked=True)
         except ProfileError as error:
             log.warning("sweep_failed", feed=feed, error=error.message)
             return

@@ -23,7 +23,6 @@ from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
 from cdc.runtime.connections import Connections
 from cdc.runtime.doorbell import DoorbellSweeper, build_doorbell
-from cdc.runtime.drifting import DriftWatch
 from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
@@ -139,10 +138,6 @@ class Pipeline:
                 if self.capture is not None and self._sweeper is not None:
                     tasks.create_task(self.capture.run(stop), name="capture")
                     tasks.create_task(self._sweeper.run(stop), name="sweep")
-                    if isinstance(self.capture, Capture):  # Realtime has a publication of its own
-                        publication = self._settings.cdc_publication
-                        drift = DriftWatch(self._connections, self._profile, publication, self.capture)
-                        tasks.create_task(drift.run(stop), name="drift")
                     if self._watch is not None:
                         tasks.create_task(self._watch.run(stop), name="watch")
                     jobs = build_jobs(self._settings, self._profile, self._connections)

@@ -16,6 +16,7 @@ from cdc.errors import ProfileError
 from cdc.routing.feeds import Feed, Profile, Watch, qualified
 from cdc.routing.router import Route, build_routes
 from cdc.source.identity import read_table
+from cdc.source.publication import Published, read_publication
 from cdc.state.broken import Broken
 from cdc.state.truth import Truth
 from sinks.reasons import Reason
@@ -33,7 +34,8 @@ async def find_broken(conn: AsyncConnection[Any], profile: Profile, publication:
     """
     routes = build_routes(profile)
     columns = await _columns(conn, routes)
-    published = await _published(conn, publication)
+    carried = await read_publication(conn, publication)
+    published = {} if carried is None else carried.tables
     broken: dict[str, Broken] = {}
     for table, route in routes.items():
         for name, words in (await _deaf(conn, route, columns.get(table), published.get(table))).items():
@@ -47,7 +49,7 @@ async def find_broken(conn: AsyncConnection[Any], profile: Profile, publication:
 
 
 async def _deaf(
-    conn: AsyncConnection[Any], route: Route, columns: Columns | None, published: tuple[Columns | None] | None
+    conn: AsyncConnection[Any], route: Route, columns: Columns | None, published: Published | None
 ) -> dict[str, str]:
     feeds = {target.feed: route.columns[target.position] for target in reversed(route.targets)}
     if columns is None:
@@ -63,7 +65,7 @@ async def _deaf(
         column = route.columns[target.position]
         if column not in columns:
             deaf[target.feed] = f"{route.table} has no column {column}"
-        elif published[0] is not None and column not in published[0]:
+        elif published.columns is not None and column not in published.columns:
             deaf[target.feed] = f"{route.table} is published without {column}"
         elif table.identity != "f" and (table.identity == "n" or column not in table.identity_columns):
             deaf[target.feed] = f"the replica identity of {route.table} lacks {column}"
@@ -82,23 +84,6 @@ async def _columns(conn: AsyncConnection[Any], routes: Mapping[str, Route]) -> d
         [list(routes)],
     )
     return {name: frozenset(columns) for name, columns in await cursor.fetchall()}
-
-
-async def _published(conn: AsyncConnection[Any], publication: str) -> dict[str, tuple[Columns | None]]:
-    """Give what is published of each table; None for all of its columns."""
-    cursor = await conn.execute(
-        """
-        select n.nspname || '.' || c.relname,
-               case when r.prattrs is not null then array(
-                   select a.attname::text from pg_attribute a
-                   where a.attrelid = c.oid and a.attnum = any(r.prattrs)) end
-        from pg_publication p join pg_publication_rel r on r.prpubid = p.oid
-        join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
-        where p.pubname = %s
-        """,
-        [publication],
-    )
-    return {name: (None if columns is None else frozenset(columns),) for name, columns in await cursor.fetchall()}
 
 
 async def without_missing(conn: AsyncConnection[Any], profile: Profile) -> Profile:
