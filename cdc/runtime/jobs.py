@@ -25,6 +25,8 @@ from cdc.watch.status import read_status
 log = structlog.get_logger()
 
 _RETENTION_MINUTES: Final = 10.0
+_UNTIL_IT_WORKS: Final = 1_000
+"""Tries, an hour apart at most: a sweep costs no credit, and nothing else finds what no change announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Entry:
         name: of the job.
         plan: when, by the settings; None where it is switched off.
         work: what.
+        tries: how often it may fail for one moment of its plan.
         quiet: its ordinary end isn't worth a line in the log.
         needs_crm: it is of no use where no CRM is configured.
     """
@@ -42,6 +45,7 @@ class Entry:
     name: str
     plan: Callable[[Settings], Plan | None]
     work: Callable[[Settings, Profile, Connections], Awaitable[Mapping[str, object]]]
+    tries: int = 5
     quiet: bool = True
     needs_crm: bool = False
 
@@ -83,7 +87,7 @@ def _health_plan(settings: Settings) -> Plan | None:
 
 
 ENTRIES: Final = (
-    Entry("sweep", _sweep_plan, _sweep, quiet=False),
+    Entry("sweep", _sweep_plan, _sweep, tries=_UNTIL_IT_WORKS, quiet=False),
     Entry("healthcheck", _health_plan, check_health),
     Entry("retention", lambda _: Every(_RETENTION_MINUTES), _retention),
 )
@@ -103,6 +107,7 @@ def build_jobs(settings: Settings, profile: Profile, connections: Connections) -
             name=entry.name,
             plan=switched_on[entry.name],
             work=lambda entry=entry: entry.work(settings, profile, connections),  # type: ignore[misc]
+            tries=entry.tries,
             quiet=entry.quiet,
         )
         for entry in ENTRIES

@@ -91,9 +91,9 @@ with due as materialized (
         for update skip locked
     ) as p
     where (%(probing)s or not exists (select from cdc.control c where c.scope = any(%(scopes)s)))
-      and not exists (
-          select from cdc.pause h where h.paused_until > now()
-            and (h.scope = any(%(scopes)s) or (l.lane = 'bulk' and h.scope = %(bulk_scope)s)))
+      and not exists (select from cdc.pause h where h.scope = any(%(scopes)s) and h.paused_until > now())
+      and (l.lane <> 'bulk' or not exists (
+          select from cdc.pause h where h.scope = %(bulk_scope)s and h.paused_until > now()))
     order by l.rank, p.due_at
     limit %(limit)s
 ), taken as (
