@@ -16,7 +16,7 @@ from cdc.settings import Settings
 from cdc.state import control, pauses
 from cdc.state.control import BULK_SCOPE, EVERYTHING, Pause
 
-FeedsArgument = Annotated[list[str] | None, typer.Argument(help="Feeds; everything if left out.", metavar="[FEED]...")]
+FeedsArgument = Annotated[list[str] | None, typer.Argument(help="Feeds; everything if left out.")]
 
 
 def pause(
