@@ -17,7 +17,7 @@ from cdc.errors import ConfigError
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import open_connections
 from cdc.runtime.environment import prepare
-from cdc.runtime.jobs import build_jobs, plans
+from cdc.runtime.jobs import Parts, build_jobs, plans
 from cdc.runtime.plans import Plan
 from cdc.runtime.schedule import Ending, Scheduler
 from cdc.settings import Settings
@@ -77,7 +77,7 @@ async def _run(settings: Settings, profile: Profile, name: str) -> Ending | None
         async with connections.state.connection() as conn:
             if await pending_migrations(conn):
                 raise ConfigError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
-        scheduler = Scheduler(connections.state, build_jobs(settings, profile, connections), who())
+        scheduler = Scheduler(connections.state, build_jobs(Parts(environment, settings, profile, connections)), who())
         return await scheduler.run_now(name)
 
 

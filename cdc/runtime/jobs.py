@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import time
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -13,6 +14,7 @@ import structlog
 
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections
+from cdc.runtime.environment import Environment
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.limits import credit_limit
 from cdc.runtime.plans import Daily, Every, Plan
@@ -30,6 +32,16 @@ _UNTIL_IT_WORKS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a job may work with."""
+
+    environment: Environment
+    settings: Settings
+    profile: Profile
+    connections: Connections
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A row of the table.
 
@@ -44,18 +56,19 @@ class Entry:
 
     name: str
     plan: Callable[[Settings], Plan | None]
-    work: Callable[[Settings, Profile, Connections], Awaitable[Mapping[str, object]]]
+    work: Callable[[Parts], Awaitable[Mapping[str, object]]]
     tries: int = 5
     quiet: bool = True
     needs_crm: bool = False
 
 
-async def _sweep(_: Settings, profile: Profile, connections: Connections) -> Mapping[str, object]:
-    return await sweep_nightly(connections, profile)
+async def _sweep(parts: Parts) -> Mapping[str, object]:
+    return await sweep_nightly(parts.connections, parts.profile)
 
 
-async def check_health(settings: Settings, _: Profile, connections: Connections) -> Mapping[str, object]:
+async def check_health(parts: Parts) -> Mapping[str, object]:
     """Judge how things stand, say it in the log, and give it for the record."""
+    settings, connections = parts.settings, parts.connections
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(connections.state.connection())
         source = None
@@ -69,8 +82,8 @@ async def check_health(settings: Settings, _: Profile, connections: Connections)
     return found
 
 
-async def _retention(settings: Settings, _: Profile, connections: Connections) -> Mapping[str, object]:
-    return await keep_house(connections.state, settings)
+async def _retention(parts: Parts) -> Mapping[str, object]:
+    return await keep_house(parts.connections.state, parts.settings)
 
 
 def _nightly(times: tuple[time, ...]) -> Plan | None:
@@ -99,14 +112,14 @@ def plans(settings: Settings) -> dict[str, Plan]:
     return {name: plan for name, plan in found.items() if plan is not None}
 
 
-def build_jobs(settings: Settings, profile: Profile, connections: Connections) -> list[Job]:
-    """Make the jobs that are switched on; `connections` are open for as long as they may run."""
-    switched_on = plans(settings)
+def build_jobs(parts: Parts) -> list[Job]:
+    """Make the jobs that are switched on; the connections are open for as long as they may run."""
+    switched_on = plans(parts.settings)
     return [
         Job(
             name=entry.name,
             plan=switched_on[entry.name],
-            work=lambda entry=entry: entry.work(settings, profile, connections),  # type: ignore[misc]
+            work=partial(entry.work, parts),
             tries=entry.tries,
             quiet=entry.quiet,
         )

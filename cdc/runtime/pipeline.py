@@ -27,7 +27,7 @@ from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import wait_until_fit
 from cdc.runtime.heartbeat import beat
 from cdc.runtime.idle import is_settled
-from cdc.runtime.jobs import build_jobs
+from cdc.runtime.jobs import Parts, build_jobs
 from cdc.runtime.limits import credit_limit
 from cdc.runtime.schedule import Scheduler
 from cdc.runtime.supervision import Pulse, ServiceManager, supervise
@@ -65,6 +65,7 @@ class Pipeline:
         *,
         transport: TransportName | None,
     ) -> None:
+        self._environment = environment
         self._settings = settings
         self._profile = profile
         self._connections = connections
@@ -140,7 +141,7 @@ class Pipeline:
                     tasks.create_task(self._sweeper.run(stop), name="sweep")
                     if self._watch is not None:
                         tasks.create_task(self._watch.run(stop), name="watch")
-                    jobs = build_jobs(self._settings, self._profile, self._connections)
+                    jobs = build_jobs(Parts(self._environment, self._settings, self._profile, self._connections))
                     schedule = Scheduler(self._connections.state, jobs, self._id)
                     tasks.create_task(schedule.run(stop), name="schedule")
                 if self._settings.zoho_sync_enabled:

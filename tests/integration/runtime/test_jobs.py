@@ -15,7 +15,7 @@ from cdc.logging import configure_logging
 from cdc.routing.feeds import load_profile
 from cdc.runtime.connections import Connections
 from cdc.runtime.heartbeat import beat
-from cdc.runtime.jobs import build_jobs, plans
+from cdc.runtime.jobs import Parts, build_jobs, plans
 from cdc.runtime.schedule import Scheduler
 from cdc.settings import Settings
 from cdc.state import loglevel
@@ -35,7 +35,8 @@ async def connections(database: Database) -> AsyncIterator[Connections]:
 
 
 def scheduler(connections: Connections) -> Scheduler:
-    return Scheduler(connections.state, build_jobs(SETTINGS, load_profile("core"), connections), "test")
+    parts = Parts(cast(Any, None), SETTINGS, load_profile("core"), connections)
+    return Scheduler(connections.state, build_jobs(parts), "test")
 
 
 def test_settings_say_what_is_done_and_when() -> None:
