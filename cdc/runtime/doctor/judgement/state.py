@@ -112,7 +112,8 @@ def paused(pauses: Sequence[Pause], now: datetime) -> Findings:
     for pause in pauses:
         known = Reason.__members__.get(pause.reason)
         scope = "everything" if pause.scope == EVERYTHING else pause.scope
-        until = f"for {span(max(0.0, (pause.until - now).total_seconds()))}" if pause.until else "until it is mended"
+        ends = "until it is mended" if pause.actor is None else f"by {pause.actor} until it is resumed"
+        until = f"for {span(max(0.0, (pause.until - now).total_seconds()))}" if pause.until else ends
         why = known.meaning if known else "nothing of it is delivered meanwhile; nothing is lost"
         what = f"{scope} is paused {until}: {pause.reason}" + (f" ({pause.detail})" if pause.detail else "")
         found.append(warning(what, why=why, fix=_resume(pause, known)))
@@ -122,6 +123,8 @@ def paused(pauses: Sequence[Pause], now: datetime) -> Findings:
 def _resume(pause: Pause, known: Reason | None) -> str:
     if pause.scope == BULK_SCOPE:
         return "cdc backfill resume"
+    if pause.actor is not None:
+        return "cdc resume" if pause.scope == EVERYTHING else f"cdc resume {pause.scope}"
     if pause.reason == GAP_UNDECIDED:
         return "cdc slot repair"
     if pause.reason in HOLD_REASONS:

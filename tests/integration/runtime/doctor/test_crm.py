@@ -204,7 +204,7 @@ async def test_credits_that_run_out(customer: Patient) -> None:
     assert found.level is Level.WARNING
     assert "credits used in 24 h" in found.what
     await customer.mend(found.fix)
-    assert customer.database.execute("select scope from cdc.control") == [("bulk lane",)]
+    assert customer.database.execute("select scope from cdc.pause") == [("bulk lane",)]
     customer.database.execute("update cdc.credit_usage set bucket = now() - interval '25 hours' where credits = 45000")
     assert await customer.is_well("crm.credits")
 

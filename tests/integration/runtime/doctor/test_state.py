@@ -46,11 +46,10 @@ CASES = (
          "cdc failures retry --feed people --reason FIELD_TOO_LONG"),
     Case("state.held", PARKED.format(reason="HELD_BY_BREAKER"), "the breaker holds 1 of people",
          "cdc held approve people"),
-    Case("state.pauses", "insert into cdc.control (scope, paused_until, reason)"
-         " values ('people', 'infinity', 'BY_HAND')",
-         "people is paused until it is mended: BY_HAND", "DELETE FROM cdc.control WHERE scope = 'people'"),
-    Case("state.pauses", "insert into cdc.control (scope, paused_until, reason)"
-         " values ('bulk lane', 'infinity', 'BY_HAND')", "bulk lane is paused", "cdc backfill resume"),
+    Case("state.pauses", "insert into cdc.pause values ('people', 'infinity', 'ada')",
+         "people is paused by ada until it is resumed: BY_HAND", "cdc resume people"),
+    Case("state.pauses", "insert into cdc.pause values ('bulk lane', 'infinity', 'ada')", "bulk lane is paused",
+         "cdc backfill resume"),
     Case("state.workers", PARKED.replace("parked_at, reason", "reason").replace("now(), now(), now()", "now(), now()"),
          "nobody delivers, and 1 keys wait", "cdc run"),
     Case("state.tables", "alter table cdc.credit_usage set (autovacuum_enabled = false);"

@@ -153,18 +153,21 @@ def test_delivery_that_is_switched_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "reason", "fix"),
+    ("scope", "reason", "actor", "fix"),
     [
-        ("bulk lane", "BY_HAND", "cdc backfill resume"),
-        ("*", "GAP_UNDECIDED", "cdc slot repair"),
-        ("*", "LEDGER_DOUBTFUL", "cdc run"),
-        ("zoho", "TOKEN_INVALID", "ZOHO_REFRESH_TOKEN"),
-        ("zoho", "BY_HAND", "DELETE FROM cdc.control WHERE scope = 'zoho'"),
+        ("bulk lane", "BY_HAND", "ada", "cdc backfill resume"),
+        ("*", "BY_HAND", "ada", "cdc resume"),
+        ("contacts", "BY_HAND", "ada", "cdc resume contacts"),
+        ("*", "GAP_UNDECIDED", None, "cdc slot repair"),
+        ("*", "LEDGER_DOUBTFUL", None, "cdc run"),
+        ("zoho", "TOKEN_INVALID", None, "ZOHO_REFRESH_TOKEN"),
+        ("zoho", "A_REASON_OF_LATER", None, "DELETE FROM cdc.control WHERE scope = 'zoho'"),
     ],
 )
-def test_each_pause_says_what_ends_it(scope: str, reason: str, fix: str) -> None:
-    [found] = state.paused([Pause(scope, None, reason, "", 0, NOW)], NOW)
+def test_each_pause_says_what_ends_it(scope: str, reason: str, actor: str | None, fix: str) -> None:
+    [found] = state.paused([Pause(scope, None, reason, "", 0, NOW, actor)], NOW)
     assert fix in found.fix
+    assert (actor or "") in found.what
 
 
 @pytest.mark.parametrize(
