@@ -18,6 +18,7 @@ from cdc.runtime.environment import Environment
 from cdc.runtime.housekeeping import keep_house
 from cdc.runtime.limits import credit_limit
 from cdc.runtime.plans import Daily, Every, Plan
+from cdc.runtime.reconcile.daily import reconcile_daily
 from cdc.runtime.schedule import Job
 from cdc.runtime.sweeping import sweep_nightly
 from cdc.settings import Settings, times_of_day
@@ -86,6 +87,11 @@ async def _retention(parts: Parts) -> Mapping[str, object]:
     return await keep_house(parts.connections.state, parts.settings)
 
 
+async def _reconcile(parts: Parts) -> Mapping[str, object]:
+    run = await reconcile_daily(parts.environment, parts.settings, parts.profile, parts.connections)
+    return {"verdict": run.verdict, "compared": run.compared, "differing": run.differing, "fixed": run.fixed}
+
+
 def _nightly(times: tuple[time, ...]) -> Plan | None:
     return Daily(times) if times else None
 
@@ -95,12 +101,17 @@ def _sweep_plan(settings: Settings) -> Plan | None:
     return None if settings.cdc_transport == "realtime" else _nightly(times_of_day(settings.cdc_sweep_at))
 
 
+def _reconcile_plan(settings: Settings) -> Plan | None:
+    return _nightly(times_of_day(settings.cdc_reconcile_at))
+
+
 def _health_plan(settings: Settings) -> Plan | None:
     return Every(settings.cdc_healthcheck_minutes) if settings.cdc_healthcheck_minutes else None
 
 
 ENTRIES: Final = (
     Entry("sweep", _sweep_plan, _sweep, tries=_UNTIL_IT_WORKS, quiet=False),
+    Entry("reconcile", _reconcile_plan, _reconcile, tries=2, needs_crm=True),
     Entry("healthcheck", _health_plan, check_health),
     Entry("retention", lambda _: Every(_RETENTION_MINUTES), _retention),
 )

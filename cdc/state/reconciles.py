@@ -156,7 +156,9 @@ async def obstacles(
     scopes = [*feeds, *set(feeds.values()), BULK_SCOPE, EVERYTHING]
     cursor = await conn.execute(
         """
-        select array(select scope from cdc.control where scope = any(%(scopes)s) order by scope),
+        select array(select scope from cdc.control where scope = any(%(scopes)s)
+                     union select scope from cdc.pause where scope = any(%(scopes)s) and paused_until > now()
+                     order by scope),
                (select count(*) from cdc.bulk_job where feed = any(%(feeds)s) and ended_at is null),
                (select count(*) from cdc.outbox
                 where feed = any(%(feeds)s) and lane = 'bulk' and parked_at is null),

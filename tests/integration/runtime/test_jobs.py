@@ -45,6 +45,8 @@ def test_settings_say_what_is_done_and_when() -> None:
     }  # fmt: skip
     off = SETTINGS.model_copy(update={"cdc_sweep_at": "off", "cdc_healthcheck_minutes": 0})
     assert set(plans(off)) == {"retention"}
+    with_crm = SETTINGS.model_copy(update={"zoho_client_id": "1000.ID"})
+    assert str(plans(with_crm)["reconcile"]) == "daily at 03:00 UTC"
     assert "sweep" not in plans(SETTINGS.model_copy(update={"cdc_transport": "realtime"}))
 
 

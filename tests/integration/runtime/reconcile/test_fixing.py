@@ -185,10 +185,10 @@ async def test_what_is_parked_or_paused_or_not_captured_stays(ground: Ground) ->
     assert (difference.why, outcome.report.run.fixed) == ("parked: FIELD_TOO_LONG", 0)
     ground.sql("delete from cdc.outbox")
 
-    ground.sql("insert into cdc.control (scope, paused_until, reason) values ('people', 'infinity', 'BY_HAND')")
+    ground.sql("insert into cdc.pause (scope, paused_until, actor) values ('people', 'infinity', 'ada')")
     outcome = await ground.compare(fix=True)
     assert outcome.report.run.held_back == ("delivery is paused: people",)
-    ground.sql("delete from cdc.control")
+    ground.sql("delete from cdc.pause")
 
     ground.sql("update cdc.position set lsn = '0/1'")  # as if capture were far behind
     outcome = await ground.compare(fix=True, barrier_seconds=0)
