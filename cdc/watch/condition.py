@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from cdc.state.control import EVERYTHING
 from cdc.state.gaps import HOLD_REASONS
 from cdc.watch.status import Status
 from sinks.reasons import Fault, Reason
@@ -205,18 +206,26 @@ def _credits_exhausted(status: Status) -> Condition | None:
 
 
 def _paused(status: Status) -> Condition | None:
-    pause = next(iter(sorted(status.pauses, key=lambda p: p.until is not None)), None)
+    pause = next(iter(sorted(status.pauses, key=lambda p: (p.actor is None, p.until is not None))), None)
     if pause is None:
         return None
-    what = "all delivery is" if pause.reason in HOLD_REASONS or pause.scope == "*" else f"delivery to {pause.scope} is"
-    reason = Reason.__members__.get(pause.reason)
-    why = reason.meaning if reason else pause.detail or pause.reason
-    until = "" if pause.until is None else f", until {pause.until:%H:%M} UTC at first"
+    what = f"delivery to {pause.scope} is" if pause.scope != EVERYTHING else "all delivery is"
+    if pause.actor is not None:
+        until = "" if pause.until is None else f" until {pause.until:%Y-%m-%d %H:%M} UTC"
+        why, todo, command = f"by {pause.actor}: {pause.detail or 'no reason given'}.", "end it in time", "cdc resume"
+    elif pause.reason in HOLD_REASONS:
+        until, why = "", "the ledger is in doubt until everything was compared."
+        todo, command = "nothing, if `cdc run` runs", "cdc slot"
+    else:
+        reason = Reason.__members__.get(pause.reason)
+        until = "" if pause.until is None else f" until {pause.until:%H:%M:%S} UTC at first"
+        why = f"{reason.meaning if reason else pause.reason}"
+        todo, command = (reason.hint if reason else "see what is wrong"), "cdc status"
     return Condition(
         State.PAUSED,
-        f"{what} paused{until}: {why} Capture goes on and nothing is lost.",
-        reason.hint if reason else "resume it when the time has come",
-        "cdc status" if reason else "cdc resume",
+        f"{what} paused{until}, {why} Capture goes on and nothing is lost.",
+        todo,
+        command,
         "paused",
         pause.updated_at,
     )

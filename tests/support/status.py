@@ -51,7 +51,8 @@ def count(feed: str = "contacts", lane: Lane = Lane.LIVE, **changes: Any) -> Cou
 
 
 def pause(reason: str = "BY_HAND", scope: str = "zoho", *, until: datetime | None = None, detail: str = "") -> Pause:
-    return Pause(scope, until, reason, detail, failures=0 if reason == "BY_HAND" else 3, updated_at=NOW)
+    by_hand = reason == "BY_HAND"
+    return Pause(scope, until, reason, detail, 0 if by_hand else 3, NOW, "cli:ada@host" if by_hand else None)
 
 
 def gap(**changes: Any) -> Gap:

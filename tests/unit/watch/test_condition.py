@@ -46,6 +46,7 @@ CASES: list[tuple[State, dict[str, Any]]] = [
     (State.CREDITS_EXHAUSTED, {"credits": spending(by_kind={"upsert": Usage(calls=9, credits=50_250)})}),
     (State.PAUSED, {"pauses": [pause("BY_HAND", "*", detail="exams")]}),
     (State.PAUSED, {"pauses": [pause("TOKEN_THROTTLED", until=NOW)]}),
+    (State.PAUSED, {"pauses": [pause("LEDGER_DOUBTFUL", "*")]}),
     (State.CREDITS_LOW, {"credits": spending(by_kind={"upsert": Usage(calls=9, credits=40_201)})}),
     (State.CREDITS_LOW, {"credits": spending(last_hour=10_000)}),
     (State.DEGRADED, {"held": {"contacts": 168}}),
@@ -84,6 +85,15 @@ def test_the_most_urgent_one_wins(first: tuple[State, dict[str, Any]], second: t
     order = list(State)
 
     assert order.index(judge(status(**first[1], **second[1])).state) <= order.index(first[0])
+
+
+def test_a_pause_names_what_ends_it() -> None:
+    ends = {
+        kind: judge(status(pauses=[pause(kind, "*")])).command
+        for kind in ("BY_HAND", "LEDGER_DOUBTFUL", "TOKEN_THROTTLED")
+    }
+
+    assert ends == {"BY_HAND": "cdc resume", "LEDGER_DOUBTFUL": "cdc slot", "TOKEN_THROTTLED": "cdc status"}
 
 
 def test_a_slot_that_is_gone_is_no_loss_where_realtime_took_its_place() -> None:
