@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import time
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -52,6 +53,7 @@ DataCenter = Annotated[
     BeforeValidator(_upper),
 ]
 Edition = Annotated[Literal["free", "standard", "professional", "enterprise", "ultimate"], BeforeValidator(_lower)]
+DashboardJwt = Annotated[Literal["off", "jwks", "secret"], BeforeValidator(_lower)]
 Seconds = Annotated[float, Field(ge=0)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
@@ -76,6 +78,12 @@ def _check_times(value: str) -> str:
 
 
 TimesOfDay = Annotated[str, AfterValidator(_check_times)]
+
+_NAME_OF_A_TOKEN = re.compile(r"[\w.@ -]{1,40}")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_CLAIM = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*", re.ASCII)
+_USERS_WRITE = frozenset({"user_metadata", "raw_user_meta_data", "email", "phone"})
+_EVERYBODY = frozenset({"authenticated", "anon"})
 
 
 class Settings(BaseSettings):
@@ -187,9 +195,13 @@ class Settings(BaseSettings):
         default=None,
         description="Folder for the reports of `cdc reconcile`. Without it the result is in the table only.",
     )
-    cdc_http_host: str = Field(default="127.0.0.1", description="Address that `cdc run` takes webhooks at.")
+    cdc_http_host: str = Field(
+        default="127.0.0.1", description="Address of the dashboard, the health endpoints and the webhooks of `cdc run`."
+    )
     cdc_http_port: Annotated[int, Field(ge=0, le=65_535)] | None = Field(
-        default=None, description="Its port; 0 for a free one. Without it there is no HTTP server."
+        default=None,
+        description="Its port; 0 for a free one. Without it there is no HTTP server, except on an embedded database: "
+        "there a free port is taken.",
     )
     cdc_webhook_tokens: SecretStr | None = Field(
         default=None,
@@ -202,8 +214,49 @@ class Settings(BaseSettings):
         "least 16 characters each.",
     )
 
+    cdc_http_allowed_hosts: str | None = Field(
+        default=None,
+        description="Names that a browser may reach the dashboard under, separated by commas, without a port. Those of "
+        "this machine always may. Where it listens on this machine alone, a name behind a proxy must be given.",
+    )
+    cdc_trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks (`10.0.0.0/8`) of proxies, separated by commas, that are believed in "
+        "X-Forwarded-Proto and X-Forwarded-For. Default: none.",
+    )
+    cdc_dashboard_tokens: SecretStr | None = Field(
+        default=None,
+        description="Tokens that sign in to the dashboard as operator, separated by commas, each `token` or "
+        "`name:token`; the name is what the audit shows. At least 16 characters each (docs/access.md).",
+    )
+    cdc_dashboard_view_tokens: SecretStr | None = Field(
+        default=None, description="The same for the role viewer, which changes nothing."
+    )
+    cdc_dashboard_jwt: DashboardJwt = Field(
+        default="off",
+        description="Whether the app's own people may sign in with their Supabase token: `jwks` checks it with the "
+        "project's public keys (SUPABASE_URL), `secret` with SUPABASE_JWT_SECRET.",
+    )
+    cdc_dashboard_jwt_audience: str = Field(
+        default="authenticated", min_length=1, description="`aud` that such a token must have."
+    )
+    cdc_dashboard_role_claim: str = Field(
+        default="app_metadata.role",
+        description="Path of the claim with a role, or a list of them. What users can write themselves is refused.",
+    )
+    cdc_dashboard_operator_roles: str = Field(
+        default="admin,superadmin", description="Roles of the app that are operators, separated by commas."
+    )
+    cdc_dashboard_viewer_roles: str | None = Field(
+        default=None, description="Roles of the app that may look, separated by commas."
+    )
+
     supabase_url: str | None = Field(
-        default=None, description="`https://<ref>.supabase.co`, for the transport `realtime`."
+        default=None,
+        description="`https://<ref>.supabase.co`, for the transport `realtime` and for CDC_DASHBOARD_JWT.",
+    )
+    supabase_jwt_secret: SecretStr | None = Field(
+        default=None, min_length=32, description="The project's legacy JWT secret, for `CDC_DASHBOARD_JWT=secret`."
     )
     supabase_service_role_key: SecretStr | None = Field(
         default=None, description="Secret key (`sb_secret_...`) or service_role key, for the transport `realtime`."
@@ -244,6 +297,51 @@ class Settings(BaseSettings):
             raise ValueError(f"at least {SHORTEST_SECRET} characters each expected; `openssl rand -hex 32` makes one")
         return value
 
+    @field_validator("cdc_dashboard_tokens", "cdc_dashboard_view_tokens")
+    @classmethod
+    def _named_tokens(cls, value: SecretStr | None) -> SecretStr | None:
+        found = named_secrets_in(value)
+        if value is not None and (not found or min(len(secret) for _, secret in found) < SHORTEST_SECRET):
+            raise ValueError(f"at least {SHORTEST_SECRET} characters each expected; `openssl rand -hex 32` makes one")
+        if not all(name is None or _NAME_OF_A_TOKEN.fullmatch(name) for name, _ in found):
+            raise ValueError("before the colon a name of letters and digits is expected; a token has no colon")
+        return value
+
+    @field_validator("cdc_http_allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: str | None) -> str | None:
+        if not all(_HOST.fullmatch(name.lower()) for name in words_in(value)):
+            raise ValueError("names such as ops.example.org expected, without scheme and port")
+        return value
+
+    @field_validator("cdc_trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for word in words_in(value):
+            try:
+                ip_network(word)
+            except ValueError:
+                raise ValueError("addresses or networks such as 10.0.0.0/8 expected") from None
+        return value
+
+    @field_validator("cdc_dashboard_role_claim")
+    @classmethod
+    def _claim(cls, value: str) -> str:
+        if _CLAIM.fullmatch(value) is None:
+            raise ValueError("a path such as app_metadata.role expected")
+        if not _USERS_WRITE.isdisjoint(value.split(".")):
+            raise ValueError(
+                "users can write this claim themselves; take one under app_metadata, or one of an access token hook"
+            )
+        return value
+
+    @field_validator("cdc_dashboard_operator_roles", "cdc_dashboard_viewer_roles")
+    @classmethod
+    def _roles(cls, value: str | None) -> str | None:
+        if not _EVERYBODY.isdisjoint(words_in(value)):
+            raise ValueError("authenticated and anon are what everybody has; name roles of the app's administrators")
+        return value
+
     @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url", "supabase_url")
     @classmethod
     def _origin(cls, value: str | None) -> str | None:
@@ -267,11 +365,32 @@ class Settings(BaseSettings):
         has_key = self.supabase_service_role_key is not None or self.supabase_service_role_key_file is not None
         return self.supabase_url is not None and has_key
 
+    @property
+    def is_http_public(self) -> bool:
+        """True when the server listens at an address that can be reached from elsewhere."""
+        return self.cdc_http_host not in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def has_dashboard_access(self) -> bool:
+        """True when a way to sign in to the dashboard is configured."""
+        return bool(self.cdc_dashboard_tokens or self.cdc_dashboard_view_tokens) or self.cdc_dashboard_jwt != "off"
+
 
 def secrets_in(value: SecretStr | None) -> tuple[str, ...]:
     """Split a setting that holds several secrets, separated by commas."""
     parts = value.get_secret_value().split(",") if value is not None else []
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def named_secrets_in(value: SecretStr | None) -> list[tuple[str | None, str]]:
+    """Split a setting that holds several secrets, each with a name before a colon or without: (name, secret)."""
+    parted = [part.rpartition(":") for part in secrets_in(value)]
+    return [(name.strip() if colon else None, secret.strip()) for name, colon, secret in parted]
+
+
+def words_in(value: str | None) -> tuple[str, ...]:
+    """Split a setting that holds several words, separated by commas."""
+    return tuple(word.strip() for word in (value or "").split(",") if word.strip())
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -335,6 +454,7 @@ def contradictions(settings: Settings) -> Iterator[ConfigError]:
             fix="set DATABASE_URL, or unset the ZOHO_* variables to use the simulator",
         )
     yield from _doorbell_contradictions(settings)
+    yield from _dashboard_contradictions(settings)
     if settings.database_url is not None and settings.cdc_encryption_key is None:
         yield ConfigError(
             "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and keys the ledger",
@@ -351,15 +471,28 @@ def _doorbell_contradictions(settings: Settings) -> Iterator[ConfigError]:
                 "CDC_TRANSPORT=realtime needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY",
                 fix="set both (dashboard, API Keys); the key may stand in a file: SUPABASE_SERVICE_ROLE_KEY_FILE",
             )
-    is_public = settings.cdc_http_host not in {"127.0.0.1", "::1", "localhost"}
-    if (
-        settings.cdc_http_port is not None
-        and is_public
-        and not (settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets)
-    ):
+    has_secret = settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets or settings.has_dashboard_access
+    if settings.is_http_public and settings.cdc_http_port is not None and not has_secret:
         yield ConfigError(
-            f"CDC_HTTP_HOST={settings.cdc_http_host} can be reached from elsewhere, and no webhook has a secret",
-            fix="set CDC_WEBHOOK_TOKENS or CDC_WEBHOOK_SIGNING_SECRETS, or listen on 127.0.0.1",
+            f"CDC_HTTP_HOST={settings.cdc_http_host} can be reached from elsewhere, and neither a webhook nor the "
+            "dashboard has a secret",
+            fix="set CDC_DASHBOARD_TOKENS, CDC_WEBHOOK_TOKENS or CDC_WEBHOOK_SIGNING_SECRETS, or listen on 127.0.0.1",
+        )
+
+
+def _dashboard_contradictions(settings: Settings) -> Iterator[ConfigError]:
+    needed = {"jwks": "SUPABASE_URL", "secret": "SUPABASE_JWT_SECRET"}.get(settings.cdc_dashboard_jwt)
+    if needed is not None and getattr(settings, needed.lower()) is None:
+        yield ConfigError(
+            f"CDC_DASHBOARD_JWT={settings.cdc_dashboard_jwt} needs {needed}",
+            fix=f"set {needed}, or CDC_DASHBOARD_JWT=off",
+        )
+    both = {secret for _, secret in named_secrets_in(settings.cdc_dashboard_tokens)} & {
+        secret for _, secret in named_secrets_in(settings.cdc_dashboard_view_tokens)
+    }
+    if both:
+        yield ConfigError(
+            "a token stands in CDC_DASHBOARD_TOKENS and in CDC_DASHBOARD_VIEW_TOKENS", fix="leave it out of one of them"
         )
 
 

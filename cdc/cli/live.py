@@ -51,6 +51,7 @@ class Picture:
         keys: marked dirty, counted once for each group of changes.
         report: the numbers; None until they were read once.
         page: address of the simulator's page, if there is one.
+        dashboard: address that signs in to the dashboard, if it is on.
         chapters: the story so far, if one is told.
         chapter_count: how many chapters it has.
     """
@@ -59,6 +60,7 @@ class Picture:
     keys: int = 0
     report: Report | None = None
     page: str | None = None
+    dashboard: str | None = None
     chapters: deque[Chapter] = field(default_factory=lambda: deque(maxlen=_CHAPTERS_SHOWN))
     chapter_count: int = 0
     told: int = 0
@@ -69,6 +71,8 @@ class Picture:
     def __rich__(self) -> RenderableType:
         """Draw it; 80 columns and 24 rows are enough."""
         parts: list[RenderableType] = [self._header()]
+        if self.dashboard is not None:
+            parts.append(Text(f"dashboard {self.dashboard}", style="bold", no_wrap=True, overflow="fold"))
         if self.chapter_count:
             title = f"what the app does: {self.told} of {self.chapter_count}"
             parts.append(Panel(self._story(), title=title, title_align="left", border_style="cyan"))

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 import psycopg
@@ -33,7 +34,10 @@ from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
 from cdc.waiting import unless
 from cdc.watch.status import read_status
+from cdc.web.access import Access
+from cdc.web.api import Api
 from cdc.web.server import receiving
+from cdc.web.sharing import StatusFeed
 
 # The demo's lanes: short enough to be watched, unless they are set.
 _DEMO_SECONDS = {"cdc_rollup_seconds": 5.0, "cdc_daily_seconds": 60.0}
@@ -55,6 +59,8 @@ def run(
     if demo:
         unset = {name: value for name, value in _DEMO_SECONDS.items() if name not in settings.model_fields_set}
         settings = settings.model_copy(update=unset)
+    if settings.database_url is None and settings.cdc_http_port is None and not (until_idle or settings.is_http_public):
+        settings = settings.model_copy(update={"cdc_http_port": 0})  # somebody tries it out: they want to see it
     # What is embedded takes its time to end, and nobody kills a demo.
     limit = None if settings.database_url is None else settings.cdc_drain_seconds
     run_until_signalled(
@@ -107,12 +113,9 @@ class _Run:
             transport = await unless(stop, self._set_up(environment))
             if transport is None:
                 return 0
-            async with (
-                open_connections(environment) as connections,
-                receiving(self._settings, self._profile, connections.state),
-            ):
+            async with open_connections(environment) as connections, self._serve(environment, connections) as page:
                 pipeline = Pipeline(environment, self._settings, self._profile, connections, transport=transport)
-                await self._run(pipeline, environment, connections, stop)
+                await self._run(pipeline, environment, connections, stop, page)
                 try:
                     report = await self._report(pipeline, connections)
                 except psycopg.OperationalError:
@@ -121,6 +124,20 @@ class _Run:
                         fix="start again once it is back",
                     ) from None
         return self._conclude(report)
+
+    @asynccontextmanager
+    async def _serve(self, environment: Environment, connections: Connections) -> AsyncIterator[str | None]:
+        """Serve HTTP, if that is wanted; gives where the dashboard is to be opened, if it is on."""
+        settings, access = self._settings, Access.configured(self._settings, environment.encryption_key)
+        status = StatusFeed.of(connections, settings)
+        routes = Api(status, connections.state).routes()
+        async with receiving(
+            settings, self._profile, connections.state, status=status, access=access, routes=routes
+        ) as url:
+            page = f"{url}{access.start_path}" if url is not None and access is not None else None
+            if page is not None:
+                self._say(f"dashboard {page}")
+            yield page
 
     async def _set_up(self, environment: Environment) -> TransportName:
         plan = await make_plan(
@@ -140,11 +157,16 @@ class _Run:
         return plan.readiness.transport
 
     async def _run(
-        self, pipeline: Pipeline, environment: Environment, connections: Connections, stop: asyncio.Event
+        self,
+        pipeline: Pipeline,
+        environment: Environment,
+        connections: Connections,
+        stop: asyncio.Event,
+        dashboard: str | None,
     ) -> None:
         """Run the pipeline with what goes on beside it: the story, the live view, the watch for idleness."""
         async with AsyncExitStack() as stack:
-            view = await self._show(stack, pipeline, environment, connections, stop)
+            view = await self._show(stack, pipeline, environment, connections, stop, dashboard)
             beside = asyncio.create_task(self._beside(pipeline, environment, view, stop))
             running = asyncio.create_task(pipeline.run(stop))
             try:
@@ -165,6 +187,7 @@ class _Run:
         environment: Environment,
         connections: Connections,
         stop: asyncio.Event,
+        dashboard: str | None,
     ) -> LiveView | None:
         """Open the live view where somebody looks: on a terminal, unless a form of log was asked for."""
         at_terminal = sys.stdout.isatty() and sys.stderr.isatty() and self._settings.cdc_log == "auto"
@@ -173,7 +196,9 @@ class _Run:
         notices = Notices()
         configure_logging("text", level=max(logging.WARNING, LEVELS[self._settings.cdc_log_level]), stream=notices)
         picture = Picture(
-            page=environment.simulator_url, chapter_count=len(chapters(self._profile.name)) if self._demo else 0
+            page=environment.simulator_url,
+            dashboard=dashboard,
+            chapter_count=len(chapters(self._profile.name)) if self._demo else 0,
         )
 
         async def read(picture: Picture) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from cdc.settings import Settings
 from cdc.state import jobs
+from cdc.state.audit import RETENTION
 from cdc.state.database import Pool
 from cdc.state.journal import trim
 
@@ -22,6 +23,7 @@ _RETENTION: Final = (
     "delete from cdc.reconcile_fix where last_night < now() - interval '90 days'",
     "delete from cdc.pause where paused_until < now() - interval '1 day'",
     "delete from cdc.log_level where until < now()",
+    RETENTION,
 )
 
 

@@ -95,3 +95,28 @@ async def write(conn: AsyncConnection[Any], lines: Sequence[LogLine]) -> None:
             "judged": [line.judged for line in lines],
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line of the log, as it is shown: codes and ids, and no person's words."""
+
+    at: datetime
+    feed: str
+    action: str
+    status: str
+    key: str
+    crm_id: str | None
+    reason: str | None
+    attempts: int
+    latency_ms: int | None
+
+
+async def latest(conn: AsyncConnection[Any], *, limit: int = 50) -> list[Logged]:
+    """List the newest operations on single records, the latest first."""
+    cursor = await conn.execute(
+        "select created_at, sync_type, action, status, record_id, zoho_record_id, reason, attempts, latency_ms"
+        " from cdc.zoho_sync_log where record_id <> '*' order by created_at desc limit %s",
+        [limit],
+    )
+    return [Logged(*row) for row in await cursor.fetchall()]

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from cdc.errors import ConfigError
 from cdc.routing.feeds import Profile
-from cdc.settings import Settings
+from cdc.settings import Settings, words_in
 from cdc.state.database import Pool
-from cdc.web.refusals import Refusal, answer_refusal, answer_unknown
+from cdc.web.access import Access, Role, csrf_token, require, signin
+from cdc.web.hardening import Hardened, allowed_hosts
+from cdc.web.health import Health
+from cdc.web.refusals import Refusal, answer_failure, answer_refusal, answer_unknown
+from cdc.web.rendering import STATIC, page
+from cdc.web.sharing import StatusFeed
 from cdc.web.webhooks import Webhooks
 
 log = structlog.get_logger()
@@ -30,21 +37,39 @@ log = structlog.get_logger()
 _STOP_SECONDS: Final = 3
 
 
-def build_app(webhooks: Webhooks) -> Starlette:
-    """Put the endpoints together."""
-    return Starlette(
+def build_app(
+    webhooks: Webhooks, health: Health, *, access: Access | None = None, routes: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """Put the endpoints together.
+
+    Args:
+        webhooks: always on, each closed without its secret.
+        health: always on.
+        access: the ways to sign in; without them the dashboard is off.
+        routes: of the dashboard. They ask `require` who it is themselves.
+    """
+    dashboard: list[BaseRoute] = [] if access is None else [*signin.routes(), *routes, Route("/", _home), _static()]
+    app = Starlette(
         routes=[
-            Route("/livez", _livez, methods=["GET"]),
+            *health.routes(),
             Route("/api/webhooks/supabase", webhooks.supabase, methods=["POST"]),
             Route("/api/webhooks/zoho/{name}", webhooks.application, methods=["POST"]),
+            *dashboard,
         ],
-        exception_handlers={Refusal: answer_refusal, HTTPException: answer_unknown},
+        exception_handlers={Refusal: answer_refusal, HTTPException: answer_unknown, Exception: answer_failure},
     )
+    app.state.access = access
+    return app
 
 
-async def _livez(_: Request) -> Response:
-    """The process is alive; nothing is said of how well it does."""
-    return JSONResponse({"status": "alive"})
+def _static() -> Mount:
+    return Mount("/static", StaticFiles(directory=STATIC))
+
+
+async def _home(request: Request) -> Response:
+    """The page of somebody who has signed in; other pages take its place."""
+    visitor = await require(request, Role.VIEWER)
+    return page("home.html", visitor=visitor, csrf=csrf_token(request))
 
 
 class _Server(uvicorn.Server):
@@ -55,8 +80,24 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def receiving(settings: Settings, profile: Profile, state: Pool) -> AsyncIterator[str | None]:
-    """Listen for webhooks for the length of the block, if a port is configured; gives the address.
+async def receiving(
+    settings: Settings,
+    profile: Profile,
+    state: Pool,
+    *,
+    status: StatusFeed | None = None,
+    access: Access | None = None,
+    routes: Sequence[BaseRoute] = (),
+) -> AsyncIterator[str | None]:
+    """Serve HTTP for the length of the block, if a port is configured; gives the address.
+
+    Args:
+        settings: as configured.
+        profile: says what webhooks there are.
+        state: pool on the state database.
+        status: how things stand, for `/syncz`.
+        access: see `build_app`.
+        routes: see `build_app`.
 
     Raises:
         ConfigError: if the address can't be listened at.
@@ -64,11 +105,17 @@ async def receiving(settings: Settings, profile: Profile, state: Pool) -> AsyncI
     if settings.cdc_http_port is None:
         yield None
         return
-    async with serving(
-        build_app(Webhooks.make(settings, profile, state)), settings.cdc_http_host, settings.cdc_http_port
-    ) as url:
-        log.info("http_listening", url=url, doorbells=sorted(profile.doorbells))
-        yield url
+    webhooks, health = Webhooks.make(settings, profile, state), Health(state, status)
+    app: ASGIApp = Hardened(build_app(webhooks, health, access=access, routes=routes), allowed_hosts(settings))
+    if settings.cdc_trusted_proxies:
+        app = cast("ASGIApp", ProxyHeadersMiddleware(app, list(words_in(settings.cdc_trusted_proxies))))  # type: ignore[arg-type]
+    async with serving(app, settings.cdc_http_host, settings.cdc_http_port) as url:
+        log.info("http_listening", url=url, doorbells=sorted(profile.doorbells), dashboard=access is not None)
+        try:
+            yield url
+        finally:
+            if status is not None:
+                await status.close()
 
 
 @asynccontextmanager

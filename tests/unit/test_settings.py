@@ -135,7 +135,7 @@ def test_the_key_for_realtime_may_stand_in_a_file(environment: pytest.MonkeyPatc
 @pytest.mark.parametrize("host", ["::", "10.0.0.7", "example.org"])
 def test_a_public_address_without_a_secret_is_refused(environment: pytest.MonkeyPatch, host: str) -> None:
     set_all(environment, {"CDC_HTTP_PORT": "8080", "CDC_HTTP_HOST": host})
-    with pytest.raises(ConfigError, match="no webhook has a secret"):
+    with pytest.raises(ConfigError, match="neither a webhook nor the dashboard has a secret"):
         load_settings()
     environment.setenv("CDC_WEBHOOK_SIGNING_SECRETS", "a-secret-of-the-app-itself")
     assert load_settings().cdc_http_host == host

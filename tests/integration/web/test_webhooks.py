@@ -207,7 +207,7 @@ async def test_a_hint_without_a_key_is_refused(receiver: Receiver, payload: obje
 async def test_addresses_that_there_are_not_are_told_in_the_same_form(receiver: Receiver) -> None:
     assert (await receiver.http.get("/livez")).json() == {"status": "alive"}
     for answer, status in (
-        (await receiver.http.get("/"), 404),
+        (await receiver.http.get("/nothing"), 404),
         (await receiver.http.get(SUPABASE), 405),
         (await receiver.signed("nothing", {}), 404),
     ):
