@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 
 from cdc.cli import (
+    audit,
     backfill,
     config,
     doctor,
     explain,
     failures,
+    healthcheck,
     held,
     journal,
     loglevel,
@@ -56,6 +58,8 @@ app.add_typer(slot.app, name="slot")
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
 app.add_typer(schedule.app, name="schedule")
+app.command("audit")(audit.audit)
+app.command("healthcheck")(healthcheck.healthcheck)
 app.command("simulator")(simulator.simulator)
 app.command("config")(config.config)
 

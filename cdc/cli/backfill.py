@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from cdc.cli.audit import note
 from cdc.cli.progress import follow, job_line
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted, who
 from cdc.cli.wording import duration
@@ -123,6 +124,7 @@ async def _estimate(settings: Settings, profile: Profile, feeds: list[str]) -> E
 
 async def _start(settings: Settings, profile: Profile, feeds: list[str], records: int) -> BackfillStatus:
     async with open_databases(settings) as (source, state):
+        await note(state, "backfill.start", f"feeds {', '.join(feeds)}", count=records)
         for name in feeds:
             await sweep_feed(source, state, profile.feeds[name], _hash_key(settings))
         return await follow(state, records)
@@ -182,10 +184,13 @@ def _print_status(now: BackfillStatus) -> None:
 
 
 async def _pause(settings: Settings) -> None:
-    async with open_databases(settings) as (_, state):
+    async with open_databases(settings) as (_, state), state.transaction():
         await pauses.pause(state, BULK_SCOPE, actor=who(), because="cdc backfill pause")
+        await note(state, "backfill.pause", "lane bulk")
 
 
 async def _resume(settings: Settings) -> bool:
-    async with open_databases(settings) as (_, state):
-        return bool(await pauses.resume(state, [BULK_SCOPE]))
+    async with open_databases(settings) as (_, state), state.transaction():
+        was_paused = bool(await pauses.resume(state, [BULK_SCOPE]))
+        await note(state, "backfill.resume", "lane bulk", count=int(was_paused))
+        return was_paused

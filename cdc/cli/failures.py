@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cdc.cli.audit import describe, note
 from cdc.cli.start import EXIT_ERROR, begin, open_databases
 from cdc.errors import ConfigError
 from cdc.settings import Settings
@@ -132,10 +133,19 @@ async def _show(settings: Settings, feed: str, key: str) -> Failure | None:
 
 
 async def _retry(settings: Settings, selection: Selection) -> int:
-    async with open_databases(settings) as (_, state):
-        return await parked.retry(state, selection)
+    async with open_databases(settings) as (_, state), state.transaction():
+        count = await parked.retry(state, selection)
+        await note(state, "failures.retry", _described(selection), count=count)
+        return count
 
 
 async def _discard(settings: Settings, selection: Selection, because: str) -> int:
-    async with open_databases(settings) as (_, state):
-        return await parked.discard(state, selection, because)
+    async with open_databases(settings) as (_, state), state.transaction():
+        count = await parked.discard(state, selection, because)
+        await note(state, "failures.discard", _described(selection), count=count, because=because)
+        return count
+
+
+def _described(selection: Selection) -> str:
+    keys = None if selection.keys is None else list(selection.keys)
+    return describe(keys, feed=selection.feed, reason=selection.reason)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cdc.cli.audit import describe, note
 from cdc.cli.start import EXIT_ERROR, begin, open_databases, who
 from cdc.errors import ConfigError
 from cdc.settings import Settings
@@ -148,10 +149,19 @@ async def _show(settings: Settings, selection: HeldSelection, limit: int) -> tup
 
 
 async def _approve(settings: Settings, selection: HeldSelection, because: str) -> int:
-    async with open_databases(settings) as (_, state):
-        return await held.approve(state, selection, who(), because)
+    async with open_databases(settings) as (_, state), state.transaction():
+        count = await held.approve(state, selection, who(), because)
+        await note(state, "held.approve", _described(selection), count=count, because=because)
+        return count
 
 
 async def _reject(settings: Settings, selection: HeldSelection, because: str) -> int:
-    async with open_databases(settings) as (_, state):
-        return await held.reject(state, selection, who(), because)
+    async with open_databases(settings) as (_, state), state.transaction():
+        count = await held.reject(state, selection, who(), because)
+        await note(state, "held.reject", _described(selection), count=count, because=because)
+        return count
+
+
+def _described(selection: HeldSelection) -> str:
+    keys = None if selection.keys is None else list(selection.keys)
+    return describe(keys, feed=selection.feed, kind=selection.kind, as_of=selection.as_of)

@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cdc.cli.audit import describe, note
 from cdc.cli.replay_wording import cost_of_replay, outcome_of_replay
 from cdc.cli.start import EXIT_DEGRADED, begin, ledger_key, open_databases, run_until_signalled
 from cdc.errors import ConfigError
@@ -95,6 +96,8 @@ class _Replay:
             else:
                 window = await replaying.ask_window(source, state, self._settings.cdc_slot, bounds)
                 record = await replaying.begin_replay(state, window, request)
+            action = "replay.resume" if bounds is None else "replay.start"
+            await note(state, action, _described(window, request), count=window.changes)
             self._say_window(window)
             done = await self._mark(state, record, window, request, stop)
             if wait and done.is_finished:
@@ -150,6 +153,12 @@ async def _unless(stop: asyncio.Event, work: Any) -> Rehearsal:
         task.cancel()
     found: Rehearsal = await task
     return found
+
+
+def _described(window: Window, request: Request) -> str:
+    keys = None if request.keys is None else sorted(request.keys)
+    criteria = describe(keys, feeds=", ".join(request.feeds))
+    return f"{window.from_lsn} to {window.to_lsn}, {criteria}" + (", sent even if equal" if request.forced else "")
 
 
 def _window_json(window: Window) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import typer
 from psycopg import AsyncConnection
 from rich.console import Console
 
+from cdc.cli.audit import note
 from cdc.cli.start import EXIT_DEGRADED, EXIT_REFUSED, begin, configured_source, open_databases, run_unless_interrupted
 from cdc.cli.wording import exact_duration, explain_gap, size
 from cdc.repair.sweep import sweep_all
@@ -172,7 +173,10 @@ async def _repair(settings: Settings, profile: Profile, *, yes: bool) -> int:
             return EXIT_REFUSED
         if any(gap.cause != GapCause.SLOT_TAKEN.name for gap in undecided):
             await _set_up(settings, profile, source)
-        await decide(state, settings.cdc_slot)
+        async with state.transaction():
+            await decide(state, settings.cdc_slot)
+            causes = ", ".join(gap.cause for gap in undecided)
+            await note(state, "slot.repair", f"slot {settings.cdc_slot}: {causes}", count=len(undecided))
     typer.echo("decided; a `cdc run` that waits goes on within seconds, otherwise start it")
     return 0
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cdc.cli.audit import describe, note
 from cdc.cli.start import begin, ledger_key, open_databases
 from cdc.errors import ConfigError
 from cdc.repair.sweep import Sweep, sweep_all, sweep_feed
@@ -47,5 +48,10 @@ async def _sweep(settings: Settings, profile: Profile, feed: str | None, *, dry_
     async with open_databases(settings) as (source, state):
         hash_key = ledger_key(settings)
         if feed is None:
-            return await sweep_all(source, state, profile, hash_key, dry_run=dry_run, forced=forced)
-        return [await sweep_feed(source, state, profile.feeds[feed], hash_key, dry_run=dry_run, forced=forced)]
+            found = await sweep_all(source, state, profile, hash_key, dry_run=dry_run, forced=forced)
+        else:
+            found = [await sweep_feed(source, state, profile.feeds[feed], hash_key, dry_run=dry_run, forced=forced)]
+        if not dry_run:
+            subject = describe(feed=feed) + (", sent even if equal" if forced else "")
+            await note(state, "sweep", subject, count=sum(each.marked for each in found))
+        return found

@@ -128,8 +128,8 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         ConfigError: if the address can't be listened at.
     """
     listener = _listen(host, port)
-    config = uvicorn.Config(
-        app, ws="none", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+    config = uvicorn.Config(  # h11 bounds what stands before a body; httptools, taken if it is there, doesn't
+        app, http="h11", ws="none", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_keep_alive=10, timeout_graceful_shutdown=_STOP_SECONDS,
     )  # fmt: skip
     server = _Server(config)

@@ -108,7 +108,7 @@ class SupabaseTokens:
             if algorithm != "HS256":
                 raise jwt.InvalidAlgorithmError
             return self.secret, "HS256"
-        if algorithm not in ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise jwt.InvalidAlgorithmError
         key = await self.keys.find(key_id) if isinstance(key_id, str) else None
         if key is None:

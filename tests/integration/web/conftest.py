@@ -10,17 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
 from cdc.routing.feeds import load_profile
 from cdc.settings import Settings
-from cdc.state.database import Pool, open_pool
-from cdc.watch.status import Status, read_status
+from cdc.state.database import Pool
+from cdc.watch.status import Status
 from cdc.web.access import Access
 from cdc.web.api import Api
 from cdc.web.server import receiving
 from cdc.web.sharing import StatusFeed
-from tests.support.postgres import Database
+from tests.support.status import status
 
 OPERATOR, VIEWER = "operator-token-of-a-test", "viewer-token-of-a-test"
 KEY = "bm90IGEgcmVhbCBrZXksIG9ubHkgb25lIGZvciB0ZXM="
@@ -52,37 +53,30 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def state(database: Database) -> Database:
-    database.apply_state()
-    return database
+def nowhere() -> Pool:
+    """A pool that is never opened: for what needs no database."""
+    return AsyncConnectionPool("", open=False, kwargs={"autocommit": True})
 
 
 @pytest.fixture
-async def pool(state: Database) -> AsyncIterator[Pool]:
-    async with open_pool(state.dsn, purpose="test") as opened:
-        yield opened
+def serve(nowhere: Pool) -> Serve:
+    """Serve with some settings, for the length of a block; everything is fine unless a test says otherwise."""
 
-
-@pytest.fixture
-def serve(pool: Pool) -> Serve:
-    """Serve with some settings, for the length of a block."""
-
-    async def read() -> Status:
-        async with pool.connection() as source, pool.connection() as conn:
-            return await read_status(source, conn, "optio_cdc", credit_limit=50_250)
+    async def fine() -> Status:
+        return status()
 
     @asynccontextmanager
-    async def serving(status: StatusFeed | None = None, **values: Any) -> AsyncIterator[Site]:
+    async def serving(now: StatusFeed | None = None, state: Pool = nowhere, **values: Any) -> AsyncIterator[Site]:
         chosen: dict[str, Any] = {
             "cdc_http_port": 0, "cdc_dashboard_tokens": SecretStr(OPERATOR),
             "cdc_dashboard_view_tokens": SecretStr(f"vera:{VIEWER}"), **values,
         }  # fmt: skip
         settings = Settings(_env_file=None, **chosen)
-        access, status = Access.configured(settings, KEY), status or StatusFeed(read)
+        access, feed = Access.configured(settings, KEY), now or StatusFeed(fine)
+        routes = Api(feed, state).routes()
         async with AsyncExitStack() as stack:
-            routes = Api(status, pool).routes()
             url = await stack.enter_async_context(
-                receiving(settings, load_profile("core"), pool, status=status, access=access, routes=routes)
+                receiving(settings, load_profile("core"), state, status=feed, access=access, routes=routes)
             )
             assert url is not None
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
