@@ -339,7 +339,7 @@ class Settings(BaseSettings):
     @classmethod
     def _roles(cls, value: str | None) -> str | None:
         if not _EVERYBODY.isdisjoint(words_in(value)):
-            raise ValueError("authenticated and anon are what everybody has; name roles of the app's administrators")
+            raise ValueError("this is what everybody has; name roles that administrators of the app alone have")
         return value
 
     @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url", "supabase_url")

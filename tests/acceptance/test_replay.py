@@ -61,6 +61,9 @@ def test_a_window_is_shown_rehearsed_replayed_and_forced(delivered: Cdc, source:
     approve_rewrites(delivered)
     assert delivered("run", "--until-idle").code == 0
     assert sum(call["records"] for call in crm.writes()[writes + 1 :]) == people
+    noted = source.execute("select action, count from cdc.audit order by id")
+    assert noted[:2] == [("replay.start", people), ("replay.start", people)]
+    assert {action for action, _ in noted[2:]} == {"held.approve"}
 
 
 def test_with_wait_it_ends_when_all_is_delivered_or_parked(delivered: Cdc, source: Database, crm: Crm) -> None:

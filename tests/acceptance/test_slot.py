@@ -66,6 +66,7 @@ def test_a_gap_that_a_person_must_decide_holds_everything_until_then(configured:
         assert source.execute("select decided_at from cdc.gap") == [(None,)]
 
         assert configured("slot", "repair", "--yes").code == 0
+        assert source.execute("select action, count from cdc.audit") == [("slot.repair", 1)]
         closed = "select found -> 'contacts' ->> 'changed' from cdc.gap where repaired_at is not null"
         wait_until(lambda: source.execute(closed) != [], what="the sweep")
         assert int(source.execute(closed)[0][0]) > 0

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from cdc.settings import Settings, describe, load_settings, redact_dsn, secrets_in, times_of_day, unknown_variables
+from cdc.settings import (
+    Settings,
+    describe,
+    load_settings,
+    named_secrets_in,
+    redact_dsn,
+    secrets_in,
+    times_of_day,
+    unknown_variables,
+    words_in,
+)
 
 PASSWORD = "s3cr3t-pa55"
 URL = f"postgresql://app:{PASSWORD}@db.example.org:5432/app"
@@ -100,6 +110,25 @@ def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -
         ("CDC_WEBHOOK_TOKENS", "long-enough-to-be-taken,short"),
         ("CDC_WEBHOOK_TOKENS", " , "),
         ("CDC_WEBHOOK_SIGNING_SECRETS", "too-short"),
+        ("CDC_DASHBOARD_TOKENS", "long-enough-to-be-taken,short"),
+        ("CDC_DASHBOARD_TOKENS", "a-long-name-in-front-of-it:short"),
+        ("CDC_DASHBOARD_TOKENS", "<b>anna</b>:long-enough-to-be-taken"),
+        ("CDC_DASHBOARD_VIEW_TOKENS", " , "),
+        ("CDC_DASHBOARD_JWT", "maybe"),
+        ("CDC_DASHBOARD_ROLE_CLAIM", "app_metadata..role"),
+        ("CDC_DASHBOARD_ROLE_CLAIM", "user_metadata.role"),
+        ("CDC_DASHBOARD_ROLE_CLAIM", "raw_user_meta_data.role"),
+        ("CDC_DASHBOARD_ROLE_CLAIM", "nested.user_metadata.role"),
+        ("CDC_DASHBOARD_ROLE_CLAIM", "email"),
+        ("CDC_DASHBOARD_OPERATOR_ROLES", "admin, authenticated"),
+        ("CDC_DASHBOARD_VIEWER_ROLES", "anon"),
+        ("CDC_HTTP_ALLOWED_HOSTS", "https://ops.example.org"),
+        ("CDC_HTTP_ALLOWED_HOSTS", "ops.example.org:8080"),
+        ("CDC_HTTP_ALLOWED_HOSTS", "*"),
+        ("CDC_TRUSTED_PROXIES", "everybody"),
+        ("CDC_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("CDC_TRUSTED_PROXIES", "*"),
+        ("SUPABASE_JWT_SECRET", "shorter-than-32-characters"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_not_repeated(
@@ -147,6 +176,64 @@ def test_secrets_of_webhooks_come_in_lists_and_are_not_shown(environment: pytest
     assert secrets_in(settings.cdc_webhook_tokens) == ("the-old-token-of-ours", "the-new-token-of-ours")
     assert secrets_in(settings.cdc_webhook_signing_secrets) == ()
     assert "token-of-ours" not in str(describe(settings)) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"CDC_DASHBOARD_TOKENS": "anna:a-token-of-the-dashboard"},
+        {"CDC_DASHBOARD_VIEW_TOKENS": "a-token-of-the-dashboard"},
+        {"CDC_DASHBOARD_JWT": "jwks", "SUPABASE_URL": "https://x.supabase.co"},
+        {"CDC_DASHBOARD_JWT": "secret", "SUPABASE_JWT_SECRET": "a-legacy-secret-of-a-supabase-project"},
+    ],
+)
+def test_a_way_to_sign_in_is_enough_for_a_public_address(
+    environment: pytest.MonkeyPatch, way: Mapping[str, str]
+) -> None:
+    set_all(environment, {"CDC_HTTP_PORT": "8080", "CDC_HTTP_HOST": "::", **way})
+    settings = load_settings()
+    assert settings.is_http_public
+    assert settings.has_dashboard_access
+
+
+@pytest.mark.parametrize(("way", "needed"), [("jwks", "SUPABASE_URL"), ("secret", "SUPABASE_JWT_SECRET")])
+def test_tokens_of_the_app_need_what_they_are_checked_with(
+    environment: pytest.MonkeyPatch, way: str, needed: str
+) -> None:
+    environment.setenv("CDC_DASHBOARD_JWT", way)
+    with pytest.raises(ConfigError, match=f"CDC_DASHBOARD_JWT={way} needs {needed}"):
+        load_settings()
+
+
+def test_an_address_of_a_project_alone_lets_nobody_in(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, REALTIME)
+    assert not load_settings().has_dashboard_access
+
+
+def test_a_token_has_one_role(environment: pytest.MonkeyPatch) -> None:
+    token = "a-token-of-the-dashboard"
+    set_all(environment, {"CDC_DASHBOARD_TOKENS": f"anna:{token}", "CDC_DASHBOARD_VIEW_TOKENS": token})
+    with pytest.raises(ConfigError, match="a token stands in CDC_DASHBOARD_TOKENS and") as caught:
+        load_settings()
+    assert token not in str(caught.value)
+
+
+def test_tokens_have_names_and_hosts_and_networks_come_in_lists(environment: pytest.MonkeyPatch) -> None:
+    set_all(
+        environment,
+        {
+            "CDC_DASHBOARD_TOKENS": "anna:a-token-of-the-dashboard, another-token-of-the-dashboard==",
+            "CDC_HTTP_ALLOWED_HOSTS": "ops.example.org, [fd00::1]",
+            "CDC_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        },
+    )
+    settings = load_settings()
+    assert named_secrets_in(settings.cdc_dashboard_tokens) == [
+        ("anna", "a-token-of-the-dashboard"),
+        (None, "another-token-of-the-dashboard=="),
+    ]
+    assert words_in(settings.cdc_http_allowed_hosts) == ("ops.example.org", "[fd00::1]")
+    assert "token-of-the-dashboard" not in str(describe(settings)) + repr(settings)
 
 
 def test_http_is_allowed_for_this_machine(environment: pytest.MonkeyPatch) -> None:
