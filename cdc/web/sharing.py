@@ -87,11 +87,10 @@ class StatusFeed(SharedRead[Status]):
         """Read it through the process's own connections; without the slot while the source is away."""
 
         async def read() -> Status:
-            async with AsyncExitStack() as stack:
-                state = await stack.enter_async_context(connections.state.connection())
+            await connections.credits.flush()
+            async with connections.state.connection() as state, AsyncExitStack() as stack:
                 source = None
                 try:
-                    await connections.credits.flush()
                     source = await stack.enter_async_context(connections.source.connection(timeout=_SOURCE_SECONDS))
                 except (psycopg.OperationalError, PoolTimeout) as error:
                     log.warning("status_without_source", error=type(error).__name__)

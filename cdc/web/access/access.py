@@ -30,6 +30,8 @@ log = structlog.get_logger()
 CSRF_FIELD: Final = "csrf"
 """Name of the hidden field that each form carries."""
 _DOTS_OF_A_JWT: Final = 2
+_GUESSES: Final = frozenset({"unknown_token", "link", "signature", "algorithm", "foreign_key", "malformed", "too_long"})
+"""What is counted as a try. Other refusals are of tokens that somebody really was given, as one that has run out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Access:
             raise SignInRefused("too_many_tries", f"Too many tries. Wait {math.ceil(seconds)} seconds.", 429)
 
     def _note(self, refused: SignInRefused, address: str) -> None:
-        if refused.status < 500:
+        if refused.word in _GUESSES:
             self.attempts.failed(address)
         log.warning("dashboard_sign_in_refused", reason=refused.word, address=address)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from cdc.runtime.connections import Connections
+from cdc.settings import Settings
+from cdc.state.credits import CreditLedger
 from cdc.state.database import Pool, migrate, open_pool
 from cdc.watch.status import Status, read_status
 from cdc.web.health import Check
@@ -115,6 +118,15 @@ async def test_the_list_of_checks_is_for_whoever_is_signed_in(site: Site, header
     for path in ("/readyz?verbose", "/syncz?verbose"):
         answer = await site.http.get(path, headers=headers)
         assert set(answer.json()) == {"status"}, "the answer itself stays, so that a probe isn't wrong"
+
+
+async def test_a_status_is_read_although_the_source_is_away(pool: Pool, nowhere: Pool) -> None:
+    async with CreditLedger(pool) as ledger:
+        for source, is_asked in ((nowhere, False), (pool, True)):
+            connections = Connections(source, pool, ledger, cast("Any", None), b"")
+            status_ = await StatusFeed.of(connections, Settings(_env_file=None)).now()
+            assert (status_.slot is not None) is is_asked
+            assert status_.credits.limit == 50_250
 
 
 async def test_status_is_what_the_command_prints(serve: Serve) -> None:

@@ -163,6 +163,21 @@ async def test_after_too_many_tries_even_the_right_token_waits() -> None:
     assert (await access.check(ANNA, "10.0.0.2")).visitor.name == "anna"
 
 
+async def test_a_program_whose_token_ran_out_locks_nobody_out() -> None:
+    secret = "the-legacy-secret-of-a-project-that-is-none"
+    settings = Settings(
+        _env_file=None, cdc_dashboard_jwt="secret", supabase_jwt_secret=SecretStr(secret),
+        cdc_dashboard_tokens=SecretStr(ANNA),
+    )  # fmt: skip
+    access = Access.configured(settings, KEY)
+    assert access is not None
+    old = jwt.encode({"exp": 1, "aud": "authenticated", "sub": "u"}, secret, "HS256")
+    for _ in range(2 * MOST):
+        with pytest.raises(SignInRefused, match="expired"):
+            await access.check(old, "10.0.0.1")
+    assert (await access.check(ANNA, "10.0.0.1")).visitor.role is Role.OPERATOR
+
+
 @pytest.mark.parametrize(
     ("values", "way"),
     [
