@@ -101,8 +101,9 @@ async def look_http(exam: Examination) -> Findings:
         return ok("nothing listens: CDC_HTTP_PORT is not set")
     if s.cdc_http_host in _LOCAL:
         return ok(f"it listens on {s.cdc_http_host}, for this machine only")
-    if s.cdc_webhook_tokens or s.cdc_webhook_signing_secrets:
-        return ok(f"it listens on {s.cdc_http_host}, and every webhook needs a secret; TLS is the proxy's in front")
-    what = f"CDC_HTTP_HOST={s.cdc_http_host} can be reached from elsewhere, and no webhook has a secret"
-    why = "anybody could ring, and make us read and compare"
-    return [problem(what, why=why, fix='export CDC_WEBHOOK_TOKENS="$(openssl rand -hex 32)"')]
+    if s.cdc_webhook_tokens or s.cdc_webhook_signing_secrets or s.has_dashboard_access:
+        page = "the dashboard asks who comes" if s.has_dashboard_access else "the dashboard is off"
+        return ok(f"it listens on {s.cdc_http_host}; every webhook needs a secret, {page}; TLS is the proxy's in front")
+    what = f"CDC_HTTP_HOST={s.cdc_http_host} can be reached from elsewhere, and nothing there has a secret"
+    why = "`cdc run` refuses to start like this: anybody could ring, or look"
+    return [problem(what, why=why, fix='export CDC_DASHBOARD_TOKENS="$(openssl rand -hex 32)"')]

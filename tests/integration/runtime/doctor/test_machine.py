@@ -75,7 +75,7 @@ async def test_a_server_that_everybody_may_reach(patient: Patient) -> None:
     assert found.level is Level.PROBLEM
     await patient.mend(found.fix)
     assert await patient.is_well("runtime.http")
-    patient.set(CDC_HTTP_HOST="127.0.0.1", CDC_WEBHOOK_TOKENS="")
+    patient.set(CDC_HTTP_HOST="127.0.0.1", CDC_DASHBOARD_TOKENS="")
     assert await patient.is_well("runtime.http")
 
 
