@@ -14,6 +14,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from cdc.cli.audit import describe, note
 from cdc.cli.start import EXIT_DEGRADED, EXIT_ERROR, begin, configured_source
 from cdc.errors import ConfigError, StateError
 from cdc.repair.reconcile.plan import Left
@@ -84,8 +85,15 @@ async def _site(settings: Settings, profile: Profile) -> AsyncIterator[Site]:
 
 
 async def _compare(settings: Settings, profile: Profile, request: Request, *, as_json: bool) -> int:
+    feeds = ", ".join(request.feeds) or None
     async with _site(settings, profile) as site:
+        if request.reveal:
+            async with site.connections.state.connection() as conn:
+                await note(conn, "person.reveal", f"differences.csv in {request.out}")
         outcome = await compare(site, request)
+        if request.fix:
+            async with site.connections.state.connection() as conn:
+                await note(conn, "reconcile.fix", describe(feeds=feeds), count=outcome.report.run.fixed)
     _say_outcome(outcome, as_json=as_json)
     if not outcome.report.run.complete:
         return EXIT_ERROR
@@ -120,6 +128,8 @@ def _say_outcome(outcome: Outcome, *, as_json: bool) -> None:
 async def _apply(settings: Settings, profile: Profile, path: Path, *, as_json: bool) -> int:
     async with _site(settings, profile) as site:
         plan, fixed = await apply_plan(site, path, requested_by=_whoever())
+        async with site.connections.state.connection() as conn:
+            await note(conn, "reconcile.apply", f"a plan of {len(plan.fixes)} records", count=len(fixed.marked))
     if as_json:
         typer.echo(json.dumps(_applied(len(plan.fixes), fixed), indent=2))
     else:

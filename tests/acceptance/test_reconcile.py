@@ -71,4 +71,6 @@ def test_a_difference_is_found_planned_put_right_and_gone(
         again = configured("reconcile", "--apply", str(folder / "plan.json"))
         assert again.code == 0, again.text
         assert "0 of 1 records sent anew, 1 left alone" in again.out
+        noted = source.execute("select action, count from cdc.audit order by id")
+        assert noted == [("reconcile.apply", 1), ("reconcile.fix", 1)]
         assert pipeline.stop().code == 0
