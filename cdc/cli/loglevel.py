@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from cdc.cli.audit import note
 from cdc.cli.start import begin, open_databases, who
 from cdc.cli.wording import exact_duration
 from cdc.repair.bounds import length_seconds
@@ -32,8 +33,10 @@ def log_level(
 
 
 async def _set(settings: Settings, level: str, seconds: float | None) -> None:
-    async with open_databases(settings) as (_, state):
+    async with open_databases(settings) as (_, state), state.transaction():
         if level == "default":
             await clear_level(state)
         else:
             await set_level(state, level, actor=who(), seconds=seconds)
+        until = "" if seconds is None else f", for {exact_duration(seconds)}"
+        await note(state, "log_level", f"{level}{until}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdc.cli.audit import describe, note
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, who
 from cdc.cli.wording import exact_duration, explain_pause
 from cdc.errors import ConfigError
@@ -67,14 +68,22 @@ def _named(scopes: list[str]) -> str:
     return "all delivery is" if scopes == [EVERYTHING] else f"{', '.join(scopes)} {'is' if len(scopes) == 1 else 'are'}"
 
 
+def _subject(scopes: list[str]) -> str:
+    return "everything" if EVERYTHING in scopes else describe(feeds=", ".join(scopes))
+
+
 async def _pause(settings: Settings, scopes: list[str], reason: str, seconds: float | None) -> None:
     async with open_databases(settings) as (_, state), state.transaction():
         for scope in scopes:
             await pauses.pause(state, scope, actor=who(), because=reason, seconds=seconds)
+        until = "" if seconds is None else f", for {exact_duration(seconds)}"
+        await note(state, "pause", f"{_subject(scopes)}{until}", count=len(scopes), because=reason)
 
 
 async def _resume(settings: Settings, scopes: list[str]) -> tuple[list[str], list[Pause]]:
     async with open_databases(settings) as (_, state):
-        resumed = await pauses.resume(state, scopes)
+        async with state.transaction():
+            resumed = await pauses.resume(state, scopes)
+            await note(state, "resume", _subject(resumed), count=len(resumed))
         left = [one for one in await control.pauses(state) if one.scope != BULK_SCOPE]
     return resumed, left

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cdc.cli.audit import note
 from cdc.cli.start import EXIT_ERROR, begin, configured_source, open_databases, who
 from cdc.cli.wording import exact_duration
 from cdc.errors import ConfigError
@@ -78,7 +79,11 @@ async def _run(settings: Settings, profile: Profile, name: str) -> Ending | None
             if await pending_migrations(conn):
                 raise ConfigError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
         scheduler = Scheduler(connections.state, build_jobs(Parts(environment, settings, profile, connections)), who())
-        return await scheduler.run_now(name)
+        ending = await scheduler.run_now(name)
+        if ending is not None:
+            async with connections.state.connection() as conn:
+                await note(conn, "schedule.run", f"job {name}: {ending.outcome}")
+        return ending
 
 
 def _row(name: str, plan: Plan, run: Run | None, now: datetime) -> dict[str, Any]:

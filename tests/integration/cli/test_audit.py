@@ -70,6 +70,23 @@ def test_pauses_are_noted_once_for_each_that_was_one(source: Database) -> None:
     assert [action for action, *_ in noted()] == ["backfill.pause", "backfill.resume"]
 
 
+def test_a_pause_of_delivery_and_a_change_of_the_log_are_noted(source: Database) -> None:
+    cdc("pause", "--reason", "Zoho is being cleaned up", "--for", "2h")
+    cdc("pause", "contacts", "badges_earned", "--reason", "why not")
+    cdc("resume", "contacts")
+    cdc("resume")
+    cdc("resume")
+    cdc("log-level", "debug", "--for", "10m")
+    assert [entry[:3] for entry in noted()] == [
+        ("pause", "everything, for 2 h", 1),
+        ("pause", "feeds contacts, badges_earned", 2),
+        ("resume", "feeds contacts", 1),
+        ("resume", "everything", 1),
+        ("log_level", "debug, for 10 min", 1),
+    ]
+    assert noted()[0][3] == "Zoho is being cleaned up"
+
+
 def test_a_sweep_is_noted_with_what_it_marked_and_a_dry_one_is_not(source: Database) -> None:
     source.apply_profile("core", sample=True)
     cdc("sweep", "--dry-run")
