@@ -35,7 +35,7 @@ async def _setup(settings: Settings, profile: Profile, *, print_only: bool, crea
     state = settings.cdc_state_dsn.get_secret_value() if settings.cdc_state_dsn else source
     if create_fields and not settings.has_crm:
         raise ConfigError(
-            "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN"
+            "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID and ZOHO_CLIENT_SECRET, and run `cdc login zoho`"
         )
     plan = await make_plan(source, state, settings, profile)
     if plan.stranger:

@@ -67,7 +67,7 @@ class ZohoConfig:
     Attributes:
         client_id: of the self client in Zoho's API console.
         client_secret: of the same.
-        refresh_token: made for the scopes listed in docs/zoho.md.
+        refresh_token: made for the scopes listed in docs/zoho.md; empty to use the one that a sign-in stored.
         data_center: a key of `DATA_CENTERS`.
         accounts_url: origin of the OAuth server, if not the data centre's.
         api_domain: origin of the CRM API, if not the one that Zoho names with each token.
@@ -102,9 +102,14 @@ class ZohoConfig:
         return DATA_CENTERS[self.data_center]
 
     @property
+    def accounts(self) -> str:
+        """Origin of the OAuth server."""
+        return (self.accounts_url or self.center.accounts).rstrip("/")
+
+    @property
     def token_url(self) -> str:
         """Where access tokens are asked for."""
-        return f"{(self.accounts_url or self.center.accounts).rstrip('/')}/oauth/v2/token"
+        return f"{self.accounts}/oauth/v2/token"
 
     @property
     def upload_origin(self) -> str | None:
