@@ -12,7 +12,7 @@ from cdc.state.secrets import keep_hash_key
 from cdc.state.tokens import StoredTokens
 from sinks.tokens import TokenRecord
 from sinks.zoho.auth import choose_tokens
-from sinks.zoho.config import DATA_CENTERS, ZohoConfig
+from sinks.zoho.config import ZohoConfig, center_named
 
 _NOBODY = "ZOHO_CLIENT_ID is set, and nobody has signed in to Zoho with it"
 _FIX = "run `cdc login zoho`, or set ZOHO_REFRESH_TOKEN"
@@ -29,9 +29,8 @@ def signed_in(zoho: ZohoConfig, stored: TokenRecord | None) -> ZohoConfig:
         raise ConfigError("the stored sign-in to Zoho was made with another ZOHO_CLIENT_ID", fix=_FIX)
     if chosen is None:
         raise ConfigError(_NOBODY, fix=_FIX)
-    if chosen.data_center is not None and chosen.data_center in DATA_CENTERS:
-        return replace(zoho, data_center=chosen.data_center)
-    return zoho
+    found = center_named(chosen.data_center or "")
+    return zoho if found is None else zoho.moved_to(found)
 
 
 async def refuse_without_sign_in(zoho: ZohoConfig, state_dsn: str) -> None:

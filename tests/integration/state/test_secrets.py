@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,7 @@ async def test_a_damaged_secret_is_found(pool: Pool, database: Database) -> None
     await fill(pool, Keyring((OLD,)))
     database.execute("update cdc.secret set sealed = left(sealed, -4) || 'AAAA'")
     async with pool.connection() as conn:
-        with pytest.raises(StateError, match="cdc.secret"):
+        with pytest.raises(StateError, match=r"cdc\.secret"):
             await check_keys(conn, Keyring((OLD,)))
 
 
@@ -108,9 +109,9 @@ asyncio.run(main())
 
 async def test_killed_before_it_is_done_a_rotation_has_changed_nothing(pool: Pool, database: Database) -> None:
     hash_key = await fill(pool, Keyring((OLD,)))
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220  # only its first line is waited for
         [sys.executable, "-c", _HALF, database.dsn, f"{NEW.text()},{OLD.text()}"],
-        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == b"4\n", "everything is rewritten, and nothing committed"
@@ -128,7 +129,7 @@ async def test_killed_before_it_is_done_a_rotation_has_changed_nothing(pool: Poo
 async def _gone(pool: Pool) -> bool:
     async with pool.connection() as conn:
         cursor = await conn.execute(
-            "select not exists (select from pg_locks where relation = 'cdc.secret'::regclass and mode like 'Share Row%')"
+            "select not exists (select from pg_locks where relation = 'cdc.secret'::regclass and mode like 'ShareRow%')"
         )
         row = await cursor.fetchone()
         return bool(row and row[0])
