@@ -18,6 +18,8 @@ from cdc.cli import (
     healthcheck,
     held,
     journal,
+    keys,
+    login,
     loglevel,
     pause,
     reconcile,
@@ -57,6 +59,8 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(slot.app, name="slot")
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
+app.add_typer(login.app, name="login")
+app.add_typer(keys.app, name="keys")
 app.add_typer(schedule.app, name="schedule")
 app.command("audit")(audit.audit)
 app.command("healthcheck")(healthcheck.healthcheck)

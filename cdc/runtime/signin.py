@@ -86,5 +86,5 @@ async def store_sign_in(state_dsn: str, keyring: Keyring, record: TokenRecord, *
             await keep_hash_key(conn, keyring)
         async with StoredTokens(pool, keyring).locked() as slot:
             before = await slot.load()
-            old = configured or (before.refresh_token if before is not None else None)
+            old = configured or (None if before is None else before.supersedes or before.refresh_token)
             await slot.save(replace(record, supersedes=None if old == record.refresh_token else old))

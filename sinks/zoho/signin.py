@@ -41,6 +41,10 @@ PROBLEMS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "register {redirect} in the API console, to the letter, with the slash at its end",
         ),
         "access_denied": ("the person said no", "run it again, and accept"),
+        "Access Denied": (
+            "Zoho turns this client away for ten minutes, because too many tokens were asked for",
+            "wait ten minutes, and look for a program that asks all the time",
+        ),
         "expired": ("nobody entered the code in time", "run it again; the code lives for five minutes"),
         "invalid_scope": ("Zoho doesn't know one of the scopes", "see docs/zoho.md; the account needs Zoho CRM"),
         "unsupported_grant_type": (
