@@ -17,6 +17,7 @@ from cdc.cli import (
     failures,
     healthcheck,
     held,
+    init,
     journal,
     keys,
     login,
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("worker")(run.worker)
 app.command("setup")(setup.setup)

@@ -30,6 +30,8 @@ from sinks.zoho.transport import Transport
 REFRESH_TOKENS = 20
 """Refresh tokens that Zoho keeps for one user and client."""
 
+_MOMENT = 5.0
+
 
 class Way(StrEnum):
     """How a person shows Zoho that they agree."""
@@ -103,6 +105,12 @@ async def whose(zoho: ZohoConfig, record: TokenRecord) -> Organisation:
             return await who_am_i(client)
     except SinkError as error:
         raise ConfigError(f"signed in, but the CRM refuses: {error}", fix=error.reason.hint) from None
+
+
+async def give_back(signed_in: SignedIn) -> None:
+    """Revoke a sign-in that isn't kept, as far as that can be done in a moment."""
+    async with Transport(timeout=_MOMENT, connections=1) as transport:
+        await revoke(signed_in.zoho, transport, signed_in.record.refresh_token)
 
 
 async def _by_device(zoho: ZohoConfig, transport: Transport, scopes: tuple[str, ...], talk: Console) -> Granted:
