@@ -38,18 +38,18 @@ class Answers:
         """Take an answer."""
         self._given[name] = value
 
-    def settings(self) -> Settings:
+    def settings(self, *, with_crm: bool = True) -> Settings:
         """Give the settings as they would be with these answers.
+
+        Args:
+            with_crm: False leaves the CRM's sign-in out, for as long as nobody has been asked for it.
 
         Raises:
             ConfigError: if they contradict each other.
         """
-        known = {
-            name.lower(): value
-            for name, value in self._given.items()
-            if value and name.lower() in Settings.model_fields
-        }
-        return load_settings(**known)
+        said: dict[str, str | None] = {name.lower(): value for name, value in self._given.items() if value}
+        known = {name: value for name, value in said.items() if name in Settings.model_fields}
+        return load_settings(**known | ({} if with_crm else dict.fromkeys(_CRM)))
 
     def to_write(self) -> dict[str, str]:
         """Give the lines that `.env` doesn't have so yet. What the environment says already is left to it."""

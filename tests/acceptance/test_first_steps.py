@@ -1,0 +1,149 @@
+"""A person sets everything up: in a conversation at a real terminal, and from nothing to a delivery."""
+
+from __future__ import annotations
+
+import re
+import signal
+import stat
+from pathlib import Path
+
+import httpx
+
+from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, simulator, url_of
+from tests.acceptance.terminals import ESCAPES, Terminal, at_terminal
+from tests.support.postgres import Database
+
+
+def code_of(crm: Crm) -> str:
+    """A code as the API console makes it."""
+    return str(httpx.post(f"{crm.url}/_sim/codes", json={}, timeout=10).json()["code"])
+
+
+def origins(crm: Crm) -> dict[str, str]:
+    """The simulator's address in place of Zoho's; not its credentials."""
+    return {name: crm.url for name in ("ZOHO_ACCOUNTS_URL", "ZOHO_API_DOMAIN", "ZOHO_UPLOAD_URL")}
+
+
+def answer(terminal: Terminal, *exchange: tuple[str, str]) -> None:
+    """Wait for each question, and type its answer."""
+    for words, keys in exchange:
+        terminal.shows(words)
+        terminal.type(f"{keys}\n")
+
+
+def env_of(folder: Path) -> dict[str, str]:
+    lines = (folder / ".env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_a_conversation_leads_from_nothing_to_a_delivery(cdc: Cdc, source: Database, tmp_path: Path) -> None:
+    slot = f"s_{source.name}"
+    kept = f"# kept\nCDC_SLOT={slot}\nCDC_ROLLUP_SECONDS=1\nUNKNOWN_TO_US=yes\n"
+    (tmp_path / ".env").write_text(kept, encoding="utf-8")
+    with simulator(cdc, "--bare") as crm:
+        person = cdc.using(origins(crm))
+        credentials = crm.environment
+        dsn = url_of(source.dsn)
+        with at_terminal(person, "init") as terminal:
+            answer(
+                terminal,
+                ("Database URL", "?"),
+                ("tab 'Connection string'", "postgresql://nobody@127.0.0.1:1/app"),
+                ("can't be reached: Connection refused", dsn),
+                ("wal_level is logical", "nowhere"),  # the profile
+                ("fix:", "core"),
+                ("Run this at the end", "y"),
+                ("Zoho client id", credentials["ZOHO_CLIENT_ID"]),
+                ("Zoho client secret", "mistyped"),
+                ("Zoho data centre", "us"),
+                ("How to sign in", "code"),
+                ("Code (not shown)", code_of(crm)),
+                ("client secret is wrong", ""),  # asked again: the client id is still there
+                ("Zoho client secret (not shown) [********]", credentials["ZOHO_CLIENT_SECRET"]),
+            )
+            answer(terminal, ("Zoho data centre (US/EU/IN/AU/CN/JP/CA/SA/UK/AE) [US]", ""))
+            for words, keys in (("How to sign in", "code"), ("Code (not shown)", code_of(crm))):
+                terminal.shows_again(words, 2)
+                terminal.type(f"{keys}\n")
+            answer(terminal, ("Make them at the end", ""), ("Channel", ""))
+            terminal.shows("Do it")
+            assert source.execute("select to_regnamespace('cdc') is null")[0][0], "nothing was changed yet"
+            assert (tmp_path / ".env").read_text(encoding="utf-8") == kept
+            terminal.type("y\n")
+            assert terminal.wait(90) == 0, terminal.read()[-2000:]
+            text = ESCAPES.sub("", terminal.read())
+
+        for words in ("Simulated Organisation", "Contacts.External_ID", "cdc backfill --dry-run", "cdc run"):
+            assert words in text
+        written = env_of(tmp_path)
+        for secret in (written["CDC_ENCRYPTION_KEY"], credentials["ZOHO_CLIENT_SECRET"], "1000."):
+            assert secret not in text.replace(credentials["ZOHO_CLIENT_ID"], "")
+        assert (tmp_path / ".env").read_text(encoding="utf-8").startswith(kept)
+        assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+        assert "ZOHO_REFRESH_TOKEN" not in written
+
+        result = person("run", "--until-idle", "--json")
+        assert result.code == 0, result.err
+        assert len(crm.records("Contacts")) == result.json["contacts"] > 0
+
+        before = (tmp_path / ".env").read_text(encoding="utf-8")
+        tokens = source.execute("select refresh_token from cdc.zoho_tokens")
+        with at_terminal(person, "init") as terminal:  # once more, with Enter alone: everything is as it should be
+            for words in (
+                "Database URL", "Profile", "Zoho client id", "Zoho client secret", "Zoho data centre",
+                "How to sign in (keep", "Channel",
+            ):  # fmt: skip
+                answer(terminal, (words, ""))
+            terminal.shows("Do it")
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.wait() == 130
+            text = ESCAPES.sub("", terminal.read())
+        assert "nothing was changed" in text
+        assert "every custom field is in the CRM" in text
+        assert not re.search(r"password|s3cr3t", text.split("set now:")[1].splitlines()[0])
+        assert (tmp_path / ".env").read_text(encoding="utf-8") == before
+        assert source.execute("select refresh_token from cdc.zoho_tokens") == tokens
+
+
+def test_a_script_sets_up_signs_in_delivers_and_changes_the_key(
+    cdc: Cdc, source: Database, crm: Crm, tmp_path: Path
+) -> None:
+    cdc("init", "--non-interactive").refused(2, "DATABASE_URL, ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET")
+    client = {name: crm.environment[name] for name in ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET")}
+    script = cdc.using(
+        origins(crm), client, DATABASE_URL=url_of(source.dsn), CDC_SLOT=f"s_{source.name}", CDC_ROLLUP_SECONDS="1"
+    )
+    script("init", "--non-interactive").refused(2, "ZOHO_REFRESH_TOKEN", "cdc login zoho")
+    assert not (tmp_path / ".env").exists()
+    assert source.execute("select to_regnamespace('cdc') is null")[0][0]
+
+    done = script.using(ZOHO_REFRESH_TOKEN=crm.environment["ZOHO_REFRESH_TOKEN"])("init", "--non-interactive")
+    assert done.code == 0, done.err
+    assert list(env_of(tmp_path)) == ["CDC_ENCRYPTION_KEY"], "what the environment says is left to it"
+    old = env_of(tmp_path)["CDC_ENCRYPTION_KEY"]
+    assert old not in done.text
+
+    script("run", "--until-idle").refused(2, "nobody has signed in", "cdc login zoho")
+    pasted = script("login", "zoho", "--code", types=f"{code_of(crm)}\n")
+    assert "Simulated Organisation" in pasted.out
+    assert "ZohoCRM.settings.fields.CREATE" in pasted.out
+    assert "1000." not in pasted.text.replace(client["ZOHO_CLIENT_ID"], "")
+    first = script("run", "--until-idle", "--json")
+    assert first.code == 0, first.err
+    assert len(crm.records("Contacts")) == first.json["contacts"] > 0
+
+    assert "stands in front in .env" in script("keys", "rotate").err
+    new = env_of(tmp_path)["CDC_ENCRYPTION_KEY"].removesuffix(f",{old}")
+    assert "encrypted anew" in script("keys", "rotate").err
+    (tmp_path / ".env").write_text(f"CDC_ENCRYPTION_KEY={ENCRYPTION_KEY}\n", encoding="utf-8")
+    stored = source.execute("select p::text, s::text, z::text from cdc.position p, cdc.secret s, cdc.zoho_tokens z")
+    script("run", "--until-idle").refused(2, "CDC_ENCRYPTION_KEY has", "keys rotate")
+    still = source.execute("select p::text, s::text, z::text from cdc.position p, cdc.secret s, cdc.zoho_tokens z")
+    assert still == stored, "refused before anything was changed"
+    (tmp_path / ".env").write_text(f"CDC_ENCRYPTION_KEY={new}\n", encoding="utf-8")
+
+    calls = len(crm.writes())
+    assert script("sweep", "--json").json["contacts"]["changed"] == 0, "the ledger's hashes are as they were"
+    again = script("run", "--until-idle", "--json")
+    assert again.code == 0, again.err
+    assert len(crm.writes()) == calls
