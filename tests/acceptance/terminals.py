@@ -28,6 +28,7 @@ class Terminal:
     process: subprocess.Popen[bytes]
     controller: int
     written: bytearray = field(default_factory=bytearray)
+    passed: int = 0
 
     def read(self) -> str:
         """Take what was written so far."""
@@ -44,11 +45,17 @@ class Terminal:
     def shows(self, words: str, within: float = 30.0) -> str:
         return wait_until(lambda: words in ESCAPES.sub("", self.read()) and self.read(), within, what=words)
 
-    def shows_again(self, words: str, times: int, within: float = 30.0) -> str:
-        """Wait until it has been shown so often."""
-        return wait_until(
-            lambda: ESCAPES.sub("", self.read()).count(words) >= times and self.read(), within, what=words
-        )
+    def asks(self, words: str, within: float = 30.0) -> None:
+        """Wait until it shows this after the last question, and then waits for an answer itself.
+
+        A prompt's space comes last, when the terminal takes keys; what is typed before that may be thrown away.
+        """
+
+        def place() -> int:
+            text = ESCAPES.sub("", self.read())
+            return len(text) if words in text[self.passed :] and text.endswith(": ") else 0
+
+        self.passed = wait_until(place, within, what=f"{words!r} after {self.passed} characters")
 
     def type(self, keys: str) -> None:
         """Press keys."""

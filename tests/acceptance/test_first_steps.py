@@ -21,13 +21,13 @@ def code_of(crm: Crm) -> str:
 
 def origins(crm: Crm) -> dict[str, str]:
     """The simulator's address in place of Zoho's; not its credentials."""
-    return {name: crm.url for name in ("ZOHO_ACCOUNTS_URL", "ZOHO_API_DOMAIN", "ZOHO_UPLOAD_URL")}
+    return dict.fromkeys(("ZOHO_ACCOUNTS_URL", "ZOHO_API_DOMAIN", "ZOHO_UPLOAD_URL"), crm.url)
 
 
 def answer(terminal: Terminal, *exchange: tuple[str, str]) -> None:
     """Wait for each question, and type its answer."""
     for words, keys in exchange:
-        terminal.shows(words)
+        terminal.asks(words)
         terminal.type(f"{keys}\n")
 
 
@@ -60,13 +60,13 @@ def test_a_conversation_leads_from_nothing_to_a_delivery(cdc: Cdc, source: Datab
                 ("Code (not shown)", code_of(crm)),
                 ("client secret is wrong", ""),  # asked again: the client id is still there
                 ("Zoho client secret (not shown) [********]", credentials["ZOHO_CLIENT_SECRET"]),
+                ("Zoho data centre (US/EU/IN/AU/CN/JP/CA/SA/UK/AE) [US]", ""),
+                ("How to sign in", "code"),
+                ("Code (not shown)", code_of(crm)),
+                ("Make them at the end", ""),
+                ("Channel", ""),
             )
-            answer(terminal, ("Zoho data centre (US/EU/IN/AU/CN/JP/CA/SA/UK/AE) [US]", ""))
-            for words, keys in (("How to sign in", "code"), ("Code (not shown)", code_of(crm))):
-                terminal.shows_again(words, 2)
-                terminal.type(f"{keys}\n")
-            answer(terminal, ("Make them at the end", ""), ("Channel", ""))
-            terminal.shows("Do it")
+            terminal.asks("Do it")
             assert source.execute("select to_regnamespace('cdc') is null")[0][0], "nothing was changed yet"
             assert (tmp_path / ".env").read_text(encoding="utf-8") == kept
             terminal.type("y\n")
@@ -94,7 +94,7 @@ def test_a_conversation_leads_from_nothing_to_a_delivery(cdc: Cdc, source: Datab
                 "How to sign in (keep", "Channel",
             ):  # fmt: skip
                 answer(terminal, (words, ""))
-            terminal.shows("Do it")
+            terminal.asks("Do it")
             terminal.process.send_signal(signal.SIGINT)
             assert terminal.wait() == 130
             text = ESCAPES.sub("", terminal.read())
