@@ -62,7 +62,7 @@ class Asker:
         while True:
             text = str(
                 typer.prompt(
-                    self._worded(question),
+                    self._worded(question, default),
                     default=shown,
                     show_default=bool(shown),
                     hide_input=question.is_secret,
@@ -92,8 +92,9 @@ class Asker:
         return self.choose(text, help_text, ("y", "n"), "y" if default else "n") == "y"
 
     @staticmethod
-    def _worded(question: Question) -> str:
-        choices = f" ({'/'.join(question.choices)})" if question.choices else ""
+    def _worded(question: Question, default: str) -> str:
+        marked = [c.upper() if c == default and len(c) == 1 else c for c in question.choices]  # y/N, as is the custom
+        choices = f" ({'/'.join(marked)})" if marked else ""
         unseen = " (not shown)" if question.is_secret else ""
         return f"{question.text}{unseen}{choices}"
 

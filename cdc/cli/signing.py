@@ -158,7 +158,12 @@ def _this_machine() -> str:
 
 
 def proof(signed_in: SignedIn, asked: tuple[str, ...]) -> list[str]:
-    """Say what a sign-in opens: never a token."""
+    """Say what a sign-in opens: never a token.
+
+    Args:
+        signed_in: what to speak of.
+        asked: the scopes that were asked for just now; empty for a sign-in that was there before.
+    """
     organisation = signed_in.organisation
     edition = organisation.edition or "edition unknown"
     users = "" if organisation.users is None else f", {organisation.users} user licence(s)"
@@ -166,8 +171,9 @@ def proof(signed_in: SignedIn, asked: tuple[str, ...]) -> list[str]:
         f"organisation  {organisation.name or 'without a name'} ({organisation.id})",
         f"edition       {edition}{users}",
         f"data centre   {signed_in.zoho.data_center}",
-        f"scopes        {' '.join(signed_in.scopes) or 'as asked for; Zoho does not say'}",
     ]
+    if signed_in.scopes or asked:
+        lines.append(f"scopes        {' '.join(signed_in.scopes) or 'as asked for; Zoho does not say'}")
     lacking = missing(asked, signed_in.scopes) if signed_in.scopes else []
     if lacking:
         lines.append(f"note: not granted, and what needs them won't work: {' '.join(lacking)}")

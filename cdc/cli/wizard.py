@@ -63,6 +63,9 @@ class Wizard:
         self._crm()
         self._crm_fields()
         self._alerts()
+        if not self._has_to_do():
+            self._asker.say("\nEverything is in place already.")
+            return 0
         if not self._agreed():
             self._give_back()
             self._asker.say("Nothing was changed.")
@@ -198,7 +201,8 @@ class Wizard:
         return made
 
     def _take_over(self, signed_in: SignedIn) -> None:
-        self._asker.say(*(f"✓ {line}" for line in proof(signed_in, _ASKED_FOR)))
+        asked = _ASKED_FOR if self._is_new else ()
+        self._asker.say(*(f"✓ {line}" for line in proof(signed_in, asked)))
         if self._is_new:
             self._asker.say(LIMIT_NOTE)
         self._answers.give("ZOHO_DATA_CENTER", signed_in.zoho.data_center)
@@ -232,8 +236,14 @@ class Wizard:
         self._asker.head("Alerts")
         set_now = next((c for c, asked in questions.CHANNELS.items() if asked and self._answers[asked[0].name]), "none")
         channel = self._asker.choose("Channel", questions.CHANNEL_HELP, tuple(questions.CHANNELS), set_now)
+        if channel == "none" != set_now:
+            self._asker.say("What is set stays; to do without it, take its lines out of .env.")
         for question in questions.CHANNELS[channel]:
             self._answers.give(question.name, self._asker.ask(question, self._answers[question.name]))
+
+    def _has_to_do(self) -> bool:
+        has_sql = self._plan is not None and not self._plan.is_empty
+        return bool(self._answers.to_write() or has_sql or self._is_new or self._fields)
 
     def _agreed(self) -> bool:
         self._asker.head("All of it")

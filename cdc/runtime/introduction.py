@@ -85,4 +85,4 @@ def _route_in_words(route: Route) -> str:
             "this is Supabase's session pooler: changes are fetched by asking every half second (transport poll). The "
             "direct address would have them pushed, if this machine has IPv6"
         )
-    return "this is a direct address: the server can push changes as they happen (transport stream)"
+    return "this looks like a direct address: the server can push changes as they happen (transport stream)"

@@ -91,10 +91,11 @@ def test_a_conversation_leads_from_nothing_to_a_delivery(cdc: Cdc, source: Datab
         with at_terminal(person, "init") as terminal:  # once more, with Enter alone: everything is as it should be
             for words in (
                 "Database URL", "Profile", "Zoho client id", "Zoho client secret", "Zoho data centre",
-                "How to sign in (keep", "Channel",
+                "How to sign in (keep",
             ):  # fmt: skip
                 answer(terminal, (words, ""))
-            terminal.asks("Do it")
+            answer(terminal, ("Channel", "email"), ("E-mail address", "ops@example.org"))
+            terminal.asks("Mail server URL")
             terminal.process.send_signal(signal.SIGINT)
             assert terminal.wait() == 130
             text = ESCAPES.sub("", terminal.read())
