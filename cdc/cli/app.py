@@ -81,21 +81,21 @@ def main() -> None:
         _say(_unexpected(error))
         sys.exit(1)
     except ExceptionGroup as group:
-        found = _database_errors(group)
+        found = _known_errors(group)
         if not found:
             raise
         for each in found:
-            _say(_unexpected(each))
-        sys.exit(1)
+            _say(_unexpected(each) if isinstance(each, psycopg.Error) else f"cdc: {each}")
+        sys.exit(max(each.exit_code if isinstance(each, CdcError) else 1 for each in found))
 
 
-def _database_errors(group: ExceptionGroup[Exception]) -> list[psycopg.Error]:
-    found: list[psycopg.Error] = []
+def _known_errors(group: ExceptionGroup[Exception]) -> list[psycopg.Error | CdcError]:
+    found: list[psycopg.Error | CdcError] = []
     for error in group.exceptions:
-        if isinstance(error, psycopg.Error):
+        if isinstance(error, psycopg.Error | CdcError):
             found.append(error)
         elif isinstance(error, ExceptionGroup):
-            found += _database_errors(error)
+            found += _known_errors(error)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import typer
 from rich.console import Console
 
+from cdc.cli.envfile import quoted
 from cdc.errors import CdcError
 
 HIDDEN: Final = "********"
@@ -74,9 +75,11 @@ class Asker:
                 continue
             answer = default if text == shown else text
             problem = _problem(question, answer)
-            if problem is None and check is not None and answer:
+            if problem is None and answer:
                 try:
-                    check(answer)
+                    quoted(answer)
+                    if check is not None:
+                        check(answer)
                 except CdcError as error:
                     problem = str(error)
             if problem is None:

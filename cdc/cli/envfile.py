@@ -44,6 +44,10 @@ def quoted(value: str) -> str:
     """
     if "\n" in value or "\r" in value:
         raise ConfigError("a value for .env has a line break in it", fix="leave it out")
+    if "${" in value:  # even quoted, that is replaced by a variable's value when the file is read
+        raise ConfigError(
+            "a value for .env has ${ in it", fix="in a URL write %24{; otherwise set it in the environment"
+        )
     if _PLAIN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")

@@ -161,3 +161,24 @@ def test_help_is_shown_and_wrong_answers_are_asked_again(monkeypatch: pytest.Mon
     assert "one of red, blue" in text
     assert "an answer is needed" in text
     assert asker.ask(Question("S", "Secret", "", is_secret=True), "kept") == "kept"
+
+
+def test_a_script_is_told_all_that_is_missing_and_nothing_is_changed(
+    ready: Place, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ready.folder / ".env").write_text("CDC_JOURNAL_DAYS=3\n", encoding="utf-8")
+    before = everything(ready, database)
+    bare = ready.run("init", "--non-interactive")
+    assert isinstance(bare.exception, ConfigError)
+    assert "not set: DATABASE_URL, ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET" in str(bare.exception)
+    monkeypatch.setenv("DATABASE_URL", database.dsn)
+    monkeypatch.setenv("ZOHO_CLIENT_ID", ready.crm.client_id)
+    monkeypatch.setenv("ZOHO_CLIENT_SECRET", ready.crm.client_secret)
+    early = ready.run("init", "--non-interactive")
+    assert isinstance(early.exception, ConfigError)
+    assert "ZOHO_REFRESH_TOKEN, and nobody has signed in" in str(early.exception)
+    monkeypatch.setenv("ZOHO_REFRESH_TOKEN", "1000.revoked")
+    refused = ready.run("init", "--non-interactive")
+    assert isinstance(refused.exception, ConfigError)
+    assert "the CRM refuses" in str(refused.exception)
+    assert everything(ready, database) == before

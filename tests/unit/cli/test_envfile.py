@@ -8,22 +8,26 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cdc.cli.answers import Answers
 from cdc.cli.envfile import changed, quoted, write
 from cdc.errors import ConfigError
 
+_TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters="\x85"))
 
-@given(st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters="\x85")))
+
+@given(_TEXT.filter(lambda text: "${" not in text))
+@example("$A 'single' \"double\" \\ # end = ")
 def test_a_value_is_read_back_as_it_was(value: str) -> None:
     assert dotenv_values(stream=StringIO(f"A={quoted(value)}\nB=2\n")) == {"A": value, "B": "2"}
 
 
-def test_a_value_of_several_lines_is_refused() -> None:
-    with pytest.raises(ConfigError, match="line break"):
-        quoted("one\ntwo")
+def test_a_value_that_would_be_read_as_another_is_refused() -> None:
+    for value, words in (("one\ntwo", "line break"), ("pass${word}", r"has \$\{ in it")):
+        with pytest.raises(ConfigError, match=words):
+            quoted(value)
 
 
 def test_lines_are_replaced_where_they_stand_and_the_rest_is_kept() -> None:
