@@ -60,6 +60,7 @@ def write(path: Path, text: str) -> None:
     Raises:
         ConfigError: if it can't be written.
     """
+    path = path.resolve()  # a link stays one
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".env-")  # made with mode 0600
         try:

@@ -99,7 +99,7 @@ class Granted:
 async def revoke(config: ZohoConfig, transport: Transport, refresh_token: str) -> None:
     """Give a refresh token back that won't be used, as far as that can be done now; twenty is all there are."""
     with suppress(NotSent, AnswerLost):
-        await transport.send("POST", f"{config.token_url}/revoke", form={"token": refresh_token})
+        await transport.send("POST", f"{config.token_url}/revoke", params={"token": refresh_token})
 
 
 async def post(config: ZohoConfig, transport: Transport, path: str, form: Mapping[str, str]) -> dict[str, JsonValue]:

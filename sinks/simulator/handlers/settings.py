@@ -68,7 +68,7 @@ def token(sim: Simulation, ask: Ask) -> Answer:
 
 def revoke(sim: Simulation, ask: Ask) -> Answer:
     """`POST /oauth/v2/token/revoke`."""
-    return sim.tokens.revoke(ask.form.get("token", ""))
+    return sim.tokens.revoke(ask.query.get("token", ""))  # the page shows no other place for it
 
 
 def device(sim: Simulation, ask: Ask) -> Answer:

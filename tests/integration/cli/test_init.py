@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cdc.cli.answers import Answers
 from cdc.cli.asking import Asker, Question
+from cdc.cli.init import conclude
 from cdc.cli.start import EXIT_REFUSED
 from cdc.cli.wizard import Wizard
 from cdc.errors import ConfigError
@@ -182,3 +183,15 @@ def test_a_script_is_told_all_that_is_missing_and_nothing_is_changed(
     assert isinstance(refused.exception, ConfigError)
     assert "the CRM refuses" in str(refused.exception)
     assert everything(ready, database) == before
+
+
+def test_at_the_end_everything_is_examined_and_three_commands_are_named() -> None:
+    examined: list[str] = []
+    for doctor in (lambda: examined.append("yes"), None):
+        console = Console(record=True, width=200, stderr=True)
+        conclude(console, doctor)
+        shown = console.export_text()
+        for command in ("cdc backfill --dry-run", "cdc run", "cdc status"):
+            assert command in shown
+        assert ("cdc doctor" in shown) == (doctor is None)
+    assert examined == ["yes"]

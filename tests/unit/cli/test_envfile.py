@@ -48,6 +48,9 @@ def test_the_file_is_the_owner_s_alone_and_replaced_as_a_whole(tmp_path: Path) -
     assert path.read_text() == "A=2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
+    (tmp_path / "link").symlink_to(path)
+    write(tmp_path / "link", "A=3\n")
+    assert ((tmp_path / "link").is_symlink(), path.read_text()) == (True, "A=3\n")
     with pytest.raises(ConfigError, match="can't be written"):
         write(tmp_path / "nowhere" / ".env", "A=2\n")
 
