@@ -207,7 +207,7 @@ class Wizard:
             self._asker.say(LIMIT_NOTE)
         self._answers.give("ZOHO_DATA_CENTER", signed_in.zoho.data_center)
         organisation = signed_in.organisation
-        if organisation.edition in EDITIONS:
+        if organisation.edition is not None and organisation.edition in EDITIONS:
             self._answers.give("ZOHO_EDITION", organisation.edition)
         if organisation.users is not None:
             self._answers.give("ZOHO_USERS", str(organisation.users))

@@ -56,7 +56,8 @@ class Sealed:
     key: str
 
 
-async def _envelopes(conn: AsyncConnection[Any]) -> AsyncIterator[tuple[Place, str]]:
+async def envelopes(conn: AsyncConnection[Any]) -> AsyncIterator[tuple[Place, str]]:
+    """Give everything that is encrypted, and where it stands. Works on a schema of any version, or on none."""
     for table, query in (("cdc.zoho_tokens", _SEALED), ("cdc.secret", _SEALED_SECRETS)):
         if not await _is_there(conn, table):
             continue
@@ -71,7 +72,7 @@ async def _is_there(conn: AsyncConnection[Any], table: str) -> bool:
 
 async def sealed_values(conn: AsyncConnection[Any]) -> list[Sealed]:
     """List everything that is encrypted, with the key that it needs. Works on a schema of any version, or on none."""
-    return [Sealed(place, key_id(envelope)) async for place, envelope in _envelopes(conn)]
+    return [Sealed(place, key_id(envelope)) async for place, envelope in envelopes(conn)]
 
 
 async def check_keys(conn: AsyncConnection[Any], keyring: Keyring) -> None:
@@ -82,7 +83,7 @@ async def check_keys(conn: AsyncConnection[Any], keyring: Keyring) -> None:
         StateError: if something was damaged.
     """
     missing: dict[str, list[str]] = {}
-    async for place, envelope in _envelopes(conn):
+    async for place, envelope in envelopes(conn):
         key = key_id(envelope)
         if key and key not in keyring.ids:
             missing.setdefault(key, []).append(f"{place.table}.{place.column}")
@@ -145,7 +146,7 @@ async def rotate(conn: AsyncConnection[Any], keyring: Keyring) -> list[Place]:
             await conn.execute(LOCK_TOKENS, [account])
         await keep_hash_key(conn, keyring)
         moved = []
-        for place, envelope in [pair async for pair in _envelopes(conn)]:
+        for place, envelope in [pair async for pair in envelopes(conn)]:
             renewed = keyring.renew(envelope, place)
             if renewed != envelope:
                 await conn.execute(_RESEAL[place.table, place.column], [renewed, place.row])
