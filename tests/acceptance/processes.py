@@ -72,10 +72,10 @@ class Cdc:
             merged |= more
         return replace(self, environment=merged)
 
-    def __call__(self, *arguments: str, within: float = 90.0, types: str | None = None) -> Result:
+    def __call__(self, *arguments: str, within: float = 90.0) -> Result:
         done = subprocess.run(
             [self.program, *arguments],
-            capture_output=True, text=True, timeout=within, check=False, input=types, **self._how(),
+            capture_output=True, text=True, timeout=within, check=False, **self._how(),
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
 

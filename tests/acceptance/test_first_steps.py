@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, simulator, url_of
+from tests.acceptance.processes import Cdc, Crm, simulator, url_of
 from tests.acceptance.terminals import ESCAPES, Terminal, at_terminal
 from tests.support.postgres import Database
 
@@ -104,42 +104,3 @@ def test_a_conversation_leads_from_nothing_to_a_delivery(cdc: Cdc, source: Datab
         assert not re.search(r"password|s3cr3t", text.split("set now:")[1].splitlines()[0])
         assert (tmp_path / ".env").read_text(encoding="utf-8") == before
         assert source.execute("select refresh_token from cdc.zoho_tokens") == tokens
-
-
-def test_a_script_sets_up_signs_in_delivers_and_changes_the_key(
-    cdc: Cdc, source: Database, crm: Crm, tmp_path: Path
-) -> None:
-    client = {name: crm.environment[name] for name in ("ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET")}
-    script = cdc.using(
-        origins(crm), client, DATABASE_URL=url_of(source.dsn), CDC_SLOT=f"s_{source.name}", CDC_ROLLUP_SECONDS="1"
-    )
-    done = script.using(ZOHO_REFRESH_TOKEN=crm.environment["ZOHO_REFRESH_TOKEN"])("init", "--non-interactive")
-    assert done.code == 0, done.err
-    assert list(env_of(tmp_path)) == ["CDC_ENCRYPTION_KEY"], "what the environment says is left to it"
-    old = env_of(tmp_path)["CDC_ENCRYPTION_KEY"]
-    assert old not in done.text
-
-    source.execute("delete from cdc.zoho_tokens")  # the doctor, which comes last, has used the configured token
-    script("run", "--until-idle").refused(2, "nobody has signed in", "cdc login zoho")
-    pasted = script("login", "zoho", "--code", types=f"{code_of(crm)}\n")
-    assert "Simulated Organisation" in pasted.out
-    assert "ZohoCRM.settings.fields.CREATE" in pasted.out
-    assert "1000." not in pasted.text.replace(client["ZOHO_CLIENT_ID"], "")
-    first = script("run", "--until-idle", "--json")
-    assert first.code == 0, first.err
-    assert len(crm.records("Contacts")) == first.json["contacts"] > 0
-
-    assert "stands in front in .env" in script("keys", "rotate").err
-    new = env_of(tmp_path)["CDC_ENCRYPTION_KEY"].removesuffix(f",{old}")
-    assert "encrypted anew" in script("keys", "rotate").err
-    (tmp_path / ".env").write_text(f"CDC_ENCRYPTION_KEY={ENCRYPTION_KEY}\n", encoding="utf-8")
-    stored = source.execute("select p::text, s::text, z::text from cdc.position p, cdc.secret s, cdc.zoho_tokens z")
-    script("run", "--until-idle").refused(2, "CDC_ENCRYPTION_KEY has", "keys rotate")
-    still = source.execute("select p::text, s::text, z::text from cdc.position p, cdc.secret s, cdc.zoho_tokens z")
-    assert still == stored, "refused before anything was changed"
-    (tmp_path / ".env").write_text(f"CDC_ENCRYPTION_KEY={new}\n", encoding="utf-8")
-
-    calls = len(crm.writes())
-    swept = script("sweep", "--json")
-    assert (swept.code, swept.json["contacts"]["changed"]) == (0, 0), "the ledger's hashes are as they were"
-    assert len(crm.writes()) == calls

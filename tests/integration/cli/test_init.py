@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from cdc.cli.asking import Asker, Question
 from cdc.cli.init import conclude
 from cdc.cli.start import EXIT_REFUSED
 from cdc.cli.wizard import Wizard
-from cdc.errors import ConfigError
+from cdc.errors import ConfigError, KeyMissing
 from cdc.state.database import migrate
+from cdc.state.envelope import Key
+from sinks.zoho.scopes import SCOPES
 from tests.integration.cli.conftest import Place
 from tests.support.postgres import Database
 
@@ -195,3 +198,46 @@ def test_at_the_end_everything_is_examined_and_three_commands_are_named() -> Non
             assert command in shown
         assert ("cdc doctor" in shown) == (doctor is None)
     assert examined == ["yes"]
+
+
+def test_a_script_sets_up_signs_in_delivers_and_changes_the_key(
+    ready: Place, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = ready.folder / ".env"
+    env.write_text("CDC_ROLLUP_SECONDS=1\n", encoding="utf-8")
+    for name, value in (
+        ("DATABASE_URL", database.dsn), ("ZOHO_CLIENT_ID", ready.crm.client_id),
+        ("ZOHO_CLIENT_SECRET", ready.crm.client_secret), ("ZOHO_REFRESH_TOKEN", ready.crm.refresh_token),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("cdc.cli.init.find_doctor", lambda _: None)
+    done = ready.run("init", "--non-interactive")
+    assert done.exit_code == 0, (done.output, done.exception)
+    old = env.read_text(encoding="utf-8").removeprefix("CDC_ROLLUP_SECONDS=1\nCDC_ENCRYPTION_KEY=").strip()
+    assert "=" not in old.rstrip("="), "what the environment says is left to it"
+    assert old not in done.output
+
+    monkeypatch.delenv("ZOHO_REFRESH_TOKEN")
+    database.execute("delete from cdc.zoho_tokens")
+    assert "nobody has signed in" in str(ready.run("run", "--until-idle").exception)
+    code = httpx.post(f"{ready.crm.url}/_sim/codes", json={"scopes": [*SCOPES]}).json()["code"]
+    signed_in = ready.run("login", "zoho", "--code", "--without-fields", types=f"{code}\n")
+    assert "Simulated Organisation" in signed_in.stdout
+    first = ready.run("run", "--until-idle", "--json")
+    assert first.exit_code == 0, first.output
+    contacts = database.execute("select count(*) from cdc.contacts")[0][0]
+    assert len(ready.crm.simulation.records.tables["Contacts"].records) == contacts > 0, "these scopes are enough"
+
+    assert ready.run("keys", "rotate").exit_code == 0
+    new = env.read_text(encoding="utf-8").split("CDC_ENCRYPTION_KEY=")[1].split(",")[0]
+    assert ready.run("keys", "rotate").exit_code == 0
+    env.write_text(f"CDC_ENCRYPTION_KEY={Key.new().text()}\n", encoding="utf-8")
+    kept = "select p::text, s::text, z::text from cdc.position p, cdc.secret s, cdc.zoho_tokens z"
+    stored = database.execute(kept)
+    assert isinstance(ready.run("run", "--until-idle").exception, KeyMissing)
+    assert database.execute(kept) == stored, "refused before anything was changed"
+    env.write_text(f"CDC_ENCRYPTION_KEY={new}\n", encoding="utf-8")
+
+    swept = json.loads(ready.run("sweep", "--json").stdout)
+    assert swept["contacts"]["compared"] == contacts
+    assert {feed["changed"] + feed["missing"] for feed in swept.values()} == {0}, "the hashes are as they were"
