@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cdc.cli.audit import note
 from cdc.cli.envfile import changed, write
 from cdc.cli.start import EXIT_DEGRADED, begin_with_settings, configured_source
 from cdc.connection import connect
@@ -118,7 +119,9 @@ async def _rotate(state_dsn: str, keyring: Keyring) -> tuple[int, list[Sealed]]:
     try:
         if await pending_migrations(conn):
             raise StateError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
-        moved = await rotate(conn, keyring)
+        async with conn.transaction():
+            moved = await rotate(conn, keyring)
+            await note(conn, "keys.rotate", f"to key {keyring.ids[0]}", count=len(moved))
         return len(moved), await sealed_values(conn)
     finally:
         await conn.close()

@@ -38,7 +38,7 @@ def test_a_new_key_is_printed_and_is_one(place: Place) -> None:
     assert Key.parse(first).id != Key.parse(second).id
 
 
-def test_from_the_old_key_to_the_new_in_two_steps(ready: Place) -> None:
+def test_from_the_old_key_to_the_new_in_two_steps(ready: Place, database: Database) -> None:
     assert listed(ready) == {OLD.id: ("encrypts", 1)}
     assert ready.run("keys", "rotate").exit_code == 0
     value = (ready.folder / ".env").read_text(encoding="utf-8").split("=", 1)[1].split("\n")[0]
@@ -52,6 +52,8 @@ def test_from_the_old_key_to_the_new_in_two_steps(ready: Place) -> None:
     assert done.exit_code == 0, done.output
     assert listed(ready) == {keyring.ids[0]: ("encrypts", 2), OLD.id: ("decrypts", 0)}
     assert value.split(",")[0] not in done.output
+    noted = [("keys.rotate", f"to key {keyring.ids[0]}", 2)]
+    assert database.execute("select action, subject, count from cdc.audit") == noted
     (ready.folder / ".env").write_text(f"CDC_ENCRYPTION_KEY={value.split(',')[0]}\n", encoding="utf-8")
     assert listed(ready) == {keyring.ids[0]: ("encrypts", 2)}
 
