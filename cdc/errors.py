@@ -31,6 +31,10 @@ class ConfigError(CdcError):
     exit_code = 2
 
 
+class KeyMissing(ConfigError):
+    """Something stored is encrypted with a key that `CDC_ENCRYPTION_KEY` doesn't hold."""
+
+
 class ProfileError(ConfigError):
     """`feeds.toml` or a view doesn't fit the database or the CRM."""
 

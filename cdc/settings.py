@@ -124,8 +124,8 @@ class Settings(BaseSettings):
     )
     cdc_encryption_key: SecretStr | None = Field(
         default=None,
-        description="32 random bytes in base64 or hex (`openssl rand -base64 32`), or several separated by commas: "
-        "the first encrypts, all decrypt. Protects the Zoho tokens and keys the ledger's hashes.",
+        description="32 random bytes in base64 or hex (`cdc keys new` makes them), or several separated by commas: "
+        "the first encrypts, all decrypt (docs/keys.md). Protects the Zoho tokens and the key of the ledger's hashes.",
     )
     cdc_rollup_seconds: Seconds = Field(
         default=300, description="Length of the `rollup` lane's window: what gathers in it leaves together at its end."
@@ -268,7 +268,9 @@ class Settings(BaseSettings):
 
     zoho_client_id: str | None = Field(default=None, description="Client id. Without it the simulator is started.")
     zoho_client_secret: SecretStr | None = Field(default=None, description="Client secret.")
-    zoho_refresh_token: SecretStr | None = Field(default=None, description="Refresh token, made once (docs/zoho.md).")
+    zoho_refresh_token: SecretStr | None = Field(
+        default=None, description="Refresh token, if it isn't to be the one that `cdc login zoho` stores."
+    )
     zoho_data_center: DataCenter = Field(default="US", description="Data centre of the organisation.")
     zoho_api_domain: str | None = Field(
         default=None, description="Origin of the CRM API. Default: what the token answer says, else the data centre's."
@@ -438,15 +440,13 @@ def _refusals(error: ValidationError) -> list[ConfigError]:
 
 def contradictions(settings: Settings) -> Iterator[ConfigError]:
     """Say which settings don't go together."""
-    trio = {
-        "ZOHO_CLIENT_ID": settings.zoho_client_id,
-        "ZOHO_CLIENT_SECRET": settings.zoho_client_secret,
-        "ZOHO_REFRESH_TOKEN": settings.zoho_refresh_token,
-    }
-    missing = [name for name, value in trio.items() if value is None]
-    if missing and len(missing) < len(trio):
+    pair = {"ZOHO_CLIENT_ID": settings.zoho_client_id, "ZOHO_CLIENT_SECRET": settings.zoho_client_secret}
+    given = {name for name, value in (*pair.items(), ("ZOHO_REFRESH_TOKEN", settings.zoho_refresh_token)) if value}
+    missing = [name for name, value in pair.items() if value is None]
+    if missing and given:
         yield ConfigError(
-            f"{missing[0]} is not set although {sorted(set(trio) - set(missing))[0]} is", fix="set all three, or none"
+            f"{missing[0]} is not set although {sorted(given)[0]} is",
+            fix="set ZOHO_CLIENT_ID and ZOHO_CLIENT_SECRET, and sign in with `cdc login zoho`; or set none of them",
         )
     if settings.has_crm and settings.database_url is None:
         yield ConfigError(
@@ -457,8 +457,8 @@ def contradictions(settings: Settings) -> Iterator[ConfigError]:
     yield from _dashboard_contradictions(settings)
     if settings.database_url is not None and settings.cdc_encryption_key is None:
         yield ConfigError(
-            "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and keys the ledger",
-            fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it',
+            "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and the ledger's key",
+            fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it; `cdc keys new` makes one, too',
         )
 
 

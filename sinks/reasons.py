@@ -106,7 +106,7 @@ class Reason(Enum):
     TOKEN_INVALID = (
         Fault.AUTH,
         "The refresh token is revoked, evicted, or belongs to another data centre.",
-        "Make a new refresh token and set ZOHO_REFRESH_TOKEN; check ZOHO_DATA_CENTER.",
+        "Sign in again with `cdc login zoho`, or set a new ZOHO_REFRESH_TOKEN; check ZOHO_DATA_CENTER.",
     )
     CLIENT_INVALID = (
         Fault.AUTH,

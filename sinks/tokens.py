@@ -16,11 +16,14 @@ class TokenRecord:
     """One account's tokens.
 
     Attributes:
-        refresh_token: the long-lived one, as configured when the access token was made.
+        refresh_token: the long-lived one that the access token was made from.
         access_token: the short-lived one, if any.
         api_domain: origin that the access token is meant for, such as `https://www.zohoapis.eu`.
         expires_at: when the access token ends; aware.
         minted_at: when access tokens were asked for: the last time, and all of the last ten minutes; aware, ascending.
+        client_id: the OAuth client that the tokens were made for; None if nobody wrote it down.
+        data_center: where the account lives, if a person signed in; None if the tokens came from the configuration.
+        supersedes: the refresh token that a person's sign-in replaced, which may still stand in a configuration.
     """
 
     refresh_token: str = field(repr=False)
@@ -28,6 +31,9 @@ class TokenRecord:
     api_domain: str | None = None
     expires_at: datetime | None = None
     minted_at: tuple[datetime, ...] = ()
+    client_id: str | None = None
+    data_center: str | None = None
+    supersedes: str | None = field(default=None, repr=False)
 
 
 class LockedTokens(Protocol):

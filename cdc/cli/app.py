@@ -17,7 +17,10 @@ from cdc.cli import (
     failures,
     healthcheck,
     held,
+    init,
     journal,
+    keys,
+    login,
     loglevel,
     pause,
     reconcile,
@@ -40,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("worker")(run.worker)
 app.command("setup")(setup.setup)
@@ -57,6 +61,8 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(slot.app, name="slot")
 app.add_typer(failures.app, name="failures")
 app.add_typer(held.app, name="held")
+app.add_typer(login.app, name="login")
+app.add_typer(keys.app, name="keys")
 app.add_typer(schedule.app, name="schedule")
 app.command("audit")(audit.audit)
 app.command("healthcheck")(healthcheck.healthcheck)
@@ -75,21 +81,21 @@ def main() -> None:
         _say(_unexpected(error))
         sys.exit(1)
     except ExceptionGroup as group:
-        found = _database_errors(group)
+        found = _known_errors(group)
         if not found:
             raise
         for each in found:
-            _say(_unexpected(each))
-        sys.exit(1)
+            _say(_unexpected(each) if isinstance(each, psycopg.Error) else f"cdc: {each}")
+        sys.exit(max(each.exit_code if isinstance(each, CdcError) else 1 for each in found))
 
 
-def _database_errors(group: ExceptionGroup[Exception]) -> list[psycopg.Error]:
-    found: list[psycopg.Error] = []
+def _known_errors(group: ExceptionGroup[Exception]) -> list[psycopg.Error | CdcError]:
+    found: list[psycopg.Error | CdcError] = []
     for error in group.exceptions:
-        if isinstance(error, psycopg.Error):
+        if isinstance(error, psycopg.Error | CdcError):
             found.append(error)
         elif isinstance(error, ExceptionGroup):
-            found += _database_errors(error)
+            found += _known_errors(error)
     return found
 
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from cdc.cli.audit import note
 from cdc.cli.progress import follow, job_line
-from cdc.cli.start import EXIT_DEGRADED, begin, open_databases, run_unless_interrupted, who
+from cdc.cli.start import EXIT_DEGRADED, begin, ledger_key, open_databases, run_unless_interrupted, who
 from cdc.cli.wording import duration
 from cdc.errors import ConfigError
 from cdc.repair.sweep import sweep_feed
@@ -23,7 +23,6 @@ from cdc.runtime.backfill import BackfillStatus, Estimate, estimate, read_backfi
 from cdc.settings import Settings
 from cdc.state import pauses
 from cdc.state.control import BULK_SCOPE
-from cdc.state.envelope import Keyring
 
 _START = "start"
 
@@ -119,20 +118,16 @@ def _chosen(profile: Profile, feed: str | None) -> list[str]:
 
 async def _estimate(settings: Settings, profile: Profile, feeds: list[str]) -> Estimate:
     async with open_databases(settings) as (source, state):
-        return await estimate(source, state, profile, settings, _hash_key(settings), feeds)
+        return await estimate(source, state, profile, settings, await ledger_key(settings, state), feeds)
 
 
 async def _start(settings: Settings, profile: Profile, feeds: list[str], records: int) -> BackfillStatus:
     async with open_databases(settings) as (source, state):
+        hash_key = await ledger_key(settings, state)
         await note(state, "backfill.start", f"feeds {', '.join(feeds)}", count=records)
         for name in feeds:
-            await sweep_feed(source, state, profile.feeds[name], _hash_key(settings))
+            await sweep_feed(source, state, profile.feeds[name], hash_key)
         return await follow(state, records)
-
-
-def _hash_key(settings: Settings) -> bytes:
-    key = settings.cdc_encryption_key
-    return Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
 
 
 def _ask(found: Estimate, *, yes: bool) -> None:

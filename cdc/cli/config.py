@@ -38,4 +38,6 @@ def _stand_in(settings: Settings, name: str) -> str:
         return "as DATABASE_URL"
     if name == "CDC_ENCRYPTION_KEY":
         return "one for each run"
+    if name == "ZOHO_REFRESH_TOKEN" and settings.has_crm:
+        return "the stored sign-in"
     return "-" if settings.has_crm else "simulator"

@@ -59,7 +59,8 @@ async def _tell(settings: Settings, profile: Profile, feeds: list[str], key: str
         else:
             feed, key = await find_feed(source, state, profile, key)
         async with _sink(settings, profile, feed, offline=offline) as sink:
-            return await gather(source, state, settings.cdc_slot, feed, key, ledger_key(settings), sink)
+            hash_key = await ledger_key(settings, state)
+            return await gather(source, state, settings.cdc_slot, feed, key, hash_key, sink)
 
 
 @asynccontextmanager

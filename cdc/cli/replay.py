@@ -79,11 +79,12 @@ class _Replay:
     async def rehearse(self, bounds: Bounds, request: Request, stop: asyncio.Event) -> int:
         async with open_databases(self._settings) as (source, state):
             window = await replaying.ask_window(source, state, self._settings.cdc_slot, bounds)
+            hash_key = await ledger_key(self._settings, state)
             self._say_window(window)
             with self._bar("reading the journal", window.changes) as advance:
                 work = rehearse(
                     source, state, self._profile, window, replaying.retracer_for(self._profile, request),
-                    ledger_key(self._settings), forced=request.forced, show=advance,
+                    hash_key, forced=request.forced, show=advance,
                 )  # fmt: skip
                 found = await _unless(stop, work)
         self._print(_rehearsed(window, found), cost_of_replay(found))

@@ -28,6 +28,7 @@ from cdc.runtime.limits import credit_limit
 from cdc.runtime.pipeline import Pipeline
 from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
+from cdc.runtime.signin import refuse_without_sign_in
 from cdc.settings import Settings
 from cdc.source.poolers import check_sessions, refuse_transaction_pooler
 from cdc.source.preflight import TransportName
@@ -73,7 +74,7 @@ def worker() -> None:
     settings, profile = begin()
     configured_source(settings)
     if not settings.has_crm:
-        raise ConfigError("a worker needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN")
+        raise ConfigError("a worker needs a CRM", fix="set ZOHO_CLIENT_ID and ZOHO_CLIENT_SECRET, and sign in")
     run_until_signalled(lambda stop: _work(settings, profile, stop), drain_seconds=settings.cdc_drain_seconds)
 
 
@@ -85,12 +86,20 @@ async def _work(settings: Settings, profile: Profile, stop: asyncio.Event) -> in
         refuse_transaction_pooler(dsn, setting)
     for setting, dsn in addresses.items():
         await check_sessions(dsn, setting)
-    async with prepare(settings, profile) as environment, open_connections(environment) as connections:
-        async with connections.state.connection() as conn:
-            if await pending_migrations(conn):
-                raise ConfigError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
-        await Pipeline(environment, settings, profile, connections, transport=None).run(stop)
+    async with prepare(settings, profile) as environment:
+        await _refuse_older(environment.state_dsn)
+        async with open_connections(environment) as connections:
+            await Pipeline(environment, settings, profile, connections, transport=None).run(stop)
     return 0
+
+
+async def _refuse_older(state_dsn: str) -> None:
+    conn = await connect(state_dsn, purpose="setup")
+    try:
+        if await pending_migrations(conn):
+            raise ConfigError("the cdc schema is not there, or older than this program", fix="run `cdc setup`")
+    finally:
+        await conn.close()
 
 
 class _Run:
@@ -147,6 +156,7 @@ class _Run:
         for note in plan.readiness.notes:
             self._say(f"note: {note}")
         refuse_unasked(plan)
+        await refuse_without_sign_in(environment.zoho, environment.state_dsn)
         if plan.stranger:
             self._say("the database is another cluster than before, so nothing is set up there until a person decides")
         conn = await connect(environment.source_dsn, purpose="setup")

@@ -11,9 +11,10 @@ from cdc.cli.start import begin, configured_source
 from cdc.connection import connect
 from cdc.errors import ConfigError
 from cdc.routing.feeds import Profile
-from cdc.runtime.environment import prepare
+from cdc.runtime.environment import configured_account, prepare
 from cdc.runtime.fields import create_missing_fields
 from cdc.runtime.preparation import Plan, apply_plan, make_plan
+from cdc.runtime.signin import refuse_without_sign_in
 from cdc.settings import Settings
 
 
@@ -35,8 +36,10 @@ async def _setup(settings: Settings, profile: Profile, *, print_only: bool, crea
     state = settings.cdc_state_dsn.get_secret_value() if settings.cdc_state_dsn else source
     if create_fields and not settings.has_crm:
         raise ConfigError(
-            "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET and ZOHO_REFRESH_TOKEN"
+            "--create-fields needs a CRM", fix="set ZOHO_CLIENT_ID and ZOHO_CLIENT_SECRET, and run `cdc login zoho`"
         )
+    if create_fields:
+        await refuse_without_sign_in(configured_account(settings), state)
     plan = await make_plan(source, state, settings, profile)
     if plan.stranger:
         raise ConfigError(

@@ -14,14 +14,21 @@ from psycopg import AsyncConnection
 from rich.console import Console
 
 from cdc.cli.audit import note
-from cdc.cli.start import EXIT_DEGRADED, EXIT_REFUSED, begin, configured_source, open_databases, run_unless_interrupted
+from cdc.cli.start import (
+    EXIT_DEGRADED,
+    EXIT_REFUSED,
+    begin,
+    configured_source,
+    ledger_key,
+    open_databases,
+    run_unless_interrupted,
+)
 from cdc.cli.wording import exact_duration, explain_gap, size
 from cdc.repair.sweep import sweep_all
 from cdc.routing.feeds import Profile
 from cdc.runtime.preparation import apply_plan, make_plan
 from cdc.settings import Settings
 from cdc.state.causes import GapCause
-from cdc.state.envelope import Keyring
 from cdc.state.gaps import Gap, decide, read_gaps
 from cdc.watch.slot import Behind, SlotHealth, read_slot_health
 from cdc.watch.status import plain
@@ -184,8 +191,7 @@ async def _repair(settings: Settings, profile: Profile, *, yes: bool) -> int:
 async def _announce(
     source: AsyncConnection[Any], state: AsyncConnection[Any], settings: Settings, profile: Profile
 ) -> None:
-    key = settings.cdc_encryption_key
-    hash_key = Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
+    hash_key = await ledger_key(settings, state)
     typer.echo(f"To be done: replace slot {settings.cdc_slot}, and compare everything. What differs now:")
     for sweep in await sweep_all(source, state, profile, hash_key, dry_run=True):
         counts = ", ".join(f"{count} {kind}" for kind, count in zip(_KINDS, sweep.differences.values(), strict=True))

@@ -24,6 +24,7 @@ from cdc.logging import LEVELS, configure_logging
 from cdc.routing.feeds import Profile, load_profile
 from cdc.settings import Settings, load_settings, unknown_variables
 from cdc.state.envelope import Keyring
+from cdc.state.secrets import read_hash_key
 from cdc.waiting import unless
 
 T = TypeVar("T")
@@ -132,10 +133,14 @@ def configured_source(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def ledger_key(settings: Settings) -> bytes:
-    """Give the key of the ledger's hashes. Settings with a database always have one."""
+async def ledger_key(settings: Settings, state: AsyncConnection[Any]) -> bytes:
+    """Give the key of the ledger's hashes. Settings with a database always have one to decrypt it with.
+
+    Raises:
+        KeyMissing: if it is encrypted with another key.
+    """
     key = settings.cdc_encryption_key
-    return Keyring.parse(key.get_secret_value() if key else "").derive("ledger")
+    return await read_hash_key(state, Keyring.parse(key.get_secret_value() if key else ""))
 
 
 def who() -> str:
@@ -162,8 +167,10 @@ async def open_databases(settings: Settings) -> AsyncIterator[tuple[AsyncConnect
         state = await connect(state_dsn, purpose="cli")
         try:
             yield source, state
-        except psycopg.errors.UndefinedTable:
-            raise StateError("the cdc schema or its views are not there", fix="run `cdc setup`") from None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            raise StateError(
+                "the cdc schema or its views are not there, or older than this program", fix="run `cdc setup`"
+            ) from None
         except psycopg.OperationalError as error:
             raise SourceUnavailable(
                 f"the connection to the database was lost: {type(error).__name__}", fix="run the command again"

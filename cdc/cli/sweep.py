@@ -46,7 +46,7 @@ async def _sweep(settings: Settings, profile: Profile, feed: str | None, *, dry_
     if feed is not None and feed not in profile.feeds:
         raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
     async with open_databases(settings) as (source, state):
-        hash_key = ledger_key(settings)
+        hash_key = await ledger_key(settings, state)
         if feed is None:
             found = await sweep_all(source, state, profile, hash_key, dry_run=dry_run, forced=forced)
         else:

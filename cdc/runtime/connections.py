@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cdc.runtime.environment import Environment
+from cdc.runtime.signin import signed_in
 from cdc.state.credits import CreditLedger
 from cdc.state.database import Pool, open_pool
 from cdc.state.envelope import Keyring
+from cdc.state.secrets import keep_hash_key
 from cdc.state.tokens import StoredTokens
 from sinks.zoho.client import ZohoClient
 from sinks.zoho.connect import open_client
@@ -28,12 +30,19 @@ class Connections:
 
 @asynccontextmanager
 async def open_connections(environment: Environment) -> AsyncIterator[Connections]:
-    """Open what delivery and repair need, for the length of the block."""
+    """Open what delivery and repair need, for the length of the block.
+
+    Raises:
+        ConfigError: nobody has signed in to the CRM, or (KeyMissing) something stored needs another key.
+    """
     keyring = Keyring.parse(environment.encryption_key)
     async with (
         open_pool(environment.source_dsn, purpose="views") as source,
         open_pool(environment.state_dsn, purpose="state", size=8) as state,
-        CreditLedger(state) as ledger,
-        open_client(environment.zoho, StoredTokens(state, keyring), ledger) as client,
     ):
-        yield Connections(source, state, ledger, client, keyring.derive("ledger"))
+        async with state.connection() as conn:
+            hash_key = await keep_hash_key(conn, keyring)
+        tokens = StoredTokens(state, keyring)
+        zoho = signed_in(environment.zoho, await tokens.load())
+        async with CreditLedger(state) as ledger, open_client(zoho, tokens, ledger) as client:
+            yield Connections(source, state, ledger, client, hash_key)

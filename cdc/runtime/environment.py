@@ -101,7 +101,7 @@ async def prepare(
             source_dsn=source,
             state_dsn=_reveal(settings.cdc_state_dsn) or source,
             encryption_key=_reveal(settings.cdc_encryption_key) or b64encode(secrets.token_bytes(32)).decode(),
-            zoho=_configured(settings),
+            zoho=configured_account(settings),
             is_embedded=embedded is not None,
             simulator_url=None,
             bin_dir=embedded.bin_dir if embedded else None,
@@ -143,7 +143,8 @@ def _reveal(secret: SecretStr | None) -> str:
     return "" if secret is None else secret.get_secret_value()
 
 
-def _configured(settings: Settings) -> ZohoConfig:
+def configured_account(settings: Settings) -> ZohoConfig:
+    """Give the CRM account as the settings have it."""
     return ZohoConfig(
         client_id=settings.zoho_client_id or "",
         client_secret=_reveal(settings.zoho_client_secret),

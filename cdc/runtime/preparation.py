@@ -20,7 +20,9 @@ from cdc.source.setup import plan_realtime_setup, plan_setup
 from cdc.source.statements import Statement, run_setup
 from cdc.source.views import rehearse_views, views_were_lost
 from cdc.state.database import Migration, migrate, migration_script, pending_migrations
+from cdc.state.envelope import Keyring
 from cdc.state.lineage import read_lineage
+from cdc.state.secrets import check_keys
 
 log = structlog.get_logger()
 
@@ -86,6 +88,8 @@ async def make_plan(
     state = await connect(state_dsn, purpose="setup")
     try:
         migrations = await pending_migrations(state)
+        if settings.cdc_encryption_key is not None:
+            await check_keys(state, Keyring.parse(settings.cdc_encryption_key.get_secret_value()))
         stored = await _stored_cluster(state, settings.cdc_slot)
     finally:
         await state.close()

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cdc.errors import ConfigError, StateError
+from cdc.errors import ConfigError, KeyMissing, StateError
 
 _VERSION = "v1"
 _KEY_BYTES = 32
@@ -64,6 +64,15 @@ class Key:
         except (binascii.Error, ValueError):
             raise ConfigError("CDC_ENCRYPTION_KEY: neither base64 nor 64 hex digits", fix=_FIX) from None
 
+    @classmethod
+    def new(cls) -> Key:
+        """Make a key from the system's random numbers."""
+        return cls(secrets.token_bytes(_KEY_BYTES))
+
+    def text(self) -> str:
+        """Write the key as `parse` reads it. It is the secret itself."""
+        return base64.b64encode(self.secret).decode()
+
     @property
     def id(self) -> str:
         """Eight hex digits that name the key."""
@@ -79,7 +88,8 @@ class Key:
 class Keyring:
     """The keys in use: the first encrypts, all decrypt.
 
-    To rotate, put a new key in front and keep the old one behind it until everything is written anew.
+    To rotate, put a new key in front, and keep the old one behind it until `cdc keys rotate` has written everything
+    anew.
 
     Args:
         keys: at least one.
@@ -100,11 +110,13 @@ class Keyring:
         """
         return cls(tuple(Key.parse(part) for part in text.split(",") if part.strip()))
 
-    def derive(self, purpose: str) -> bytes:
-        """Make 32 bytes for another purpose, from the last key: a rotation that keeps the old key doesn't change them.
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The names of the keys, the one that encrypts first."""
+        return tuple(key.id for key in self._keys)
 
-        The ledger's hashes are keyed so. When the old key is dropped for good, every record counts as changed once.
-        """
+    def derive(self, purpose: str) -> bytes:
+        """Make 32 bytes for another purpose, from the last key, which is the oldest."""
         return self._keys[-1].derive(purpose)
 
     def seal(self, plain: str, place: Place) -> str:
@@ -118,7 +130,7 @@ class Keyring:
         """Decrypt what `seal` made for the same place.
 
         Raises:
-            ConfigError: the key it was sealed with isn't among ours; its id is named.
+            KeyMissing: the key it was sealed with isn't among ours; its id is named.
             StateError: it is damaged, not an envelope, or belongs to another place.
         """
         where = f"{place.table}.{place.column} of row {place.row}"
@@ -128,7 +140,7 @@ class Keyring:
         key = self._by_id.get(parts[1])
         if key is None:
             named = parts[1] if _KEY_ID.fullmatch(parts[1]) else "of an unreadable name"
-            raise ConfigError(
+            raise KeyMissing(
                 f"{where} is encrypted with key {named}; CDC_ENCRYPTION_KEY has {', '.join(self._by_id)}",
                 fix=f"add the old key behind the new one, separated by a comma, or {_drop(place)}",
             )
@@ -138,14 +150,34 @@ class Keyring:
         except (InvalidTag, ValueError):
             raise StateError(f"{where} was changed or moved since it was encrypted", fix=_drop(place)) from None
 
+    def renew(self, envelope: str, place: Place) -> str:
+        """Give the same value under the first key; the envelope itself if it is that already.
 
-def _bound(key_id: str, place: Place) -> bytes:
+        Raises:
+            KeyMissing: as `open`.
+            StateError: as `open`.
+        """
+        plain = self.open(envelope, place)
+        return envelope if key_id(envelope) == self.ids[0] else self.seal(plain, place)
+
+
+def key_id(envelope: str) -> str:
+    """Name the key that a value was sealed with, as far as the envelope tells; empty if it doesn't."""
+    parts = envelope.split(".")
+    return parts[1] if len(parts) == 4 and _KEY_ID.fullmatch(parts[1]) else ""
+
+
+def _bound(name: str, place: Place) -> bytes:
     # JSON, so that no two places give the same bytes, whatever is in their names.
-    return json.dumps([_VERSION, key_id, place.table, place.row, place.column]).encode()
+    return json.dumps([_VERSION, name, place.table, place.row, place.column]).encode()
+
+
+_AFTER_DROP = {"cdc.secret": "it is made anew, and every record is compared and sent once more"}
 
 
 def _drop(place: Place) -> str:
-    return f"delete the row from {place.table}; it is made anew from the configuration"
+    after = _AFTER_DROP.get(place.table, "it is made anew from ZOHO_REFRESH_TOKEN, or by `cdc login zoho`")
+    return f"delete row {place.row} from {place.table}; {after}"
 
 
 def _encode(data: bytes) -> str:

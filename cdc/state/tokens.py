@@ -19,19 +19,23 @@ from sinks.tokens import LockedTokens, TokenRecord
 
 _TABLE: Final = "cdc.zoho_tokens"
 
-_LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended('cdc.zoho_tokens:' || %s, 0))"
+LOCK_TOKENS: LiteralString = "select pg_advisory_xact_lock(hashtextextended('cdc.zoho_tokens:' || %s, 0))"
+"""Keeps everybody else from the tokens of an account until the end of the transaction."""
 
 _LOAD: LiteralString = """
-select refresh_token, access_token, api_domain, expires_at, minted_at from cdc.zoho_tokens where id = %s
+select refresh_token, access_token, supersedes, api_domain, expires_at, minted_at, client_id, data_center
+from cdc.zoho_tokens where id = %s
 """
 
 _SAVE: LiteralString = """
-insert into cdc.zoho_tokens as t (id, refresh_token, access_token, api_domain, expires_at, minted_at)
-values (%(id)s, %(refresh_token)s, %(access_token)s, %(api_domain)s, %(expires_at)s, %(minted_at)s)
+insert into cdc.zoho_tokens as t
+    (id, refresh_token, access_token, supersedes, api_domain, expires_at, minted_at, client_id, data_center)
+values (%(id)s, %(refresh_token)s, %(access_token)s, %(supersedes)s, %(api_domain)s, %(expires_at)s, %(minted_at)s,
+        %(client_id)s, %(data_center)s)
 on conflict (id) do update set
-    refresh_token = excluded.refresh_token, access_token = excluded.access_token,
+    refresh_token = excluded.refresh_token, access_token = excluded.access_token, supersedes = excluded.supersedes,
     api_domain = excluded.api_domain, expires_at = excluded.expires_at, minted_at = excluded.minted_at,
-    updated_at = now()
+    client_id = excluded.client_id, data_center = excluded.data_center, updated_at = now()
 """
 
 
@@ -63,35 +67,46 @@ class StoredTokens:
     async def locked(self) -> AsyncIterator[LockedTokens]:
         """See `sinks.tokens.TokenStore`. Takes one connection of the pool for the length of the block."""
         async with self._pool.connection() as conn, conn.transaction():
-            await conn.execute(_LOCK, [self._account])
+            await conn.execute(LOCK_TOKENS, [self._account])
             yield _Locked(self, conn)
 
     async def _load(self, conn: AsyncConnection[Any]) -> TokenRecord | None:
         row = await (await conn.execute(_LOAD, [self._account])).fetchone()
         if row is None:
             return None
-        refresh, access, api_domain, expires_at, minted_at = row
+        refresh, access, supersedes, api_domain, expires_at, minted_at, client_id, data_center = row
         return TokenRecord(
             refresh_token=self._keyring.open(refresh, self._place("refresh_token")),
-            access_token=None if access is None else self._keyring.open(access, self._place("access_token")),
+            access_token=self._open(access, "access_token"),
             api_domain=api_domain,
             expires_at=None if expires_at is None else expires_at.astimezone(UTC),
             minted_at=tuple(t.astimezone(UTC) for t in minted_at),
+            client_id=client_id,
+            data_center=data_center,
+            supersedes=self._open(supersedes, "supersedes"),
         )
 
     async def _save(self, conn: AsyncConnection[Any], record: TokenRecord) -> None:
-        access = record.access_token
         await conn.execute(
             _SAVE,
             {
                 "id": self._account,
-                "refresh_token": self._keyring.seal(record.refresh_token, self._place("refresh_token")),
-                "access_token": None if access is None else self._keyring.seal(access, self._place("access_token")),
+                "refresh_token": self._seal(record.refresh_token, "refresh_token"),
+                "access_token": self._seal(record.access_token, "access_token"),
+                "supersedes": self._seal(record.supersedes, "supersedes"),
                 "api_domain": record.api_domain,
                 "expires_at": record.expires_at,
                 "minted_at": list(record.minted_at),
+                "client_id": record.client_id,
+                "data_center": record.data_center,
             },
         )
+
+    def _open(self, envelope: str | None, column: str) -> str | None:
+        return None if envelope is None else self._keyring.open(envelope, self._place(column))
+
+    def _seal(self, plain: str | None, column: str) -> str | None:
+        return None if plain is None else self._keyring.seal(plain, self._place(column))
 
     def _place(self, column: str) -> Place:
         return Place(_TABLE, self._account, column)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sinks.simulator.answers import error
+from sinks.simulator.consent import Consent
 from sinks.simulator.control import Control
 from sinks.simulator.gate import Endpoint, Gate
 from sinks.simulator.handlers import bulking, querying, reading, settings, writing
@@ -23,6 +24,10 @@ from sinks.simulator.simulation import Simulation
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(method="POST", path="/oauth/v2/token", kind=Kind.TOKEN, handler=settings.token, public=True),
     Endpoint(method="POST", path="/oauth/v2/token/revoke", kind=Kind.REVOKE, handler=settings.revoke, public=True),
+    Endpoint(method="POST", path="/oauth/v3/device/code", kind=Kind.DEVICE, handler=settings.device, public=True),
+    Endpoint(
+        method="POST", path="/oauth/v3/device/token", kind=Kind.DEVICE_TOKEN, handler=settings.device_token, public=True
+    ),
     Endpoint(method="GET", path="/crm/v8/org", kind=Kind.ORG, handler=settings.organisation),
     Endpoint(method="GET", path="/crm/v8/users", kind=Kind.USERS, handler=settings.users),
     Endpoint(method="GET", path="/crm/v8/settings/modules", kind=Kind.MODULES, handler=settings.modules),
@@ -73,7 +78,7 @@ def build_app(simulation: Simulation) -> Starlette:
     gate = Gate(simulation)
     routes = [Route(one.path, _bound(gate, one), methods=[one.method]) for one in ENDPOINTS]
     return Starlette(
-        routes=[*Control(simulation).routes(), *Page(simulation).routes(), *routes],
+        routes=[*Control(simulation).routes(), *Page(simulation).routes(), *Consent(simulation).routes(), *routes],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         exception_handlers={HTTPException: _unrouted},
     )

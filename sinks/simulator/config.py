@@ -44,6 +44,9 @@ class SimulatorConfig:
         concurrency: simultaneous calls, in place of the edition's.
         token_lifetime: seconds until an access token expires.
         mints_in_ten_minutes: access tokens that may be minted before the throttle.
+        redirect_uris: addresses that the client has registered; a browser is sent nowhere else.
+        location: the data centre that this is, as Zoho writes it in answers.
+        device_interval: seconds that must lie between two polls of a device.
         latency: seconds that every call takes at least.
         search_lag: seconds until search and count see a write; COQL sees it at once.
         bulk_delay: seconds a Bulk Write job spends in each of its waiting states.
@@ -69,6 +72,9 @@ class SimulatorConfig:
     concurrency: int | None = None
     token_lifetime: float = 3600.0
     mints_in_ten_minutes: int = 10
+    redirect_uris: tuple[str, ...] = ("http://localhost:53682/",)
+    location: str = "us"
+    device_interval: float = 30.0
     latency: float = 0.0
     search_lag: float = 2.0
     bulk_delay: float = 0.5

@@ -192,7 +192,7 @@ async def read(endpoint: Endpoint, request: Request) -> Ask:
         query=dict(request.query_params),
         headers=dict(request.headers),
     )
-    if endpoint.kind in (Kind.TOKEN, Kind.REVOKE):
+    if endpoint.public:
         async with request.form() as form:
             sent = {name: value for name, value in form.items() if isinstance(value, str)}
         ask.form = {**ask.query, **sent}

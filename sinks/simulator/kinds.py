@@ -10,6 +10,8 @@ class Kind(StrEnum):
 
     TOKEN = "token"  # noqa: S105  # a kind of call, no secret
     REVOKE = "revoke"
+    DEVICE = "device"
+    DEVICE_TOKEN = "device_token"  # noqa: S105
     INSERT = "insert"
     UPDATE = "update"
     UPSERT = "upsert"

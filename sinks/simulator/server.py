@@ -144,7 +144,7 @@ async def start_simulator(config: SimulatorConfig | None = None) -> RunningSimul
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     simulation = Simulation(config)
-    simulation.tokens.api_domain = url
+    simulation.tokens.api_domain = simulation.devices.url = url
     server = _Server(
         uvicorn.Config(
             build_app(simulation),

@@ -9,6 +9,7 @@ from sinks.simulator.calls import Calls
 from sinks.simulator.clock import Clock
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.customfields import CustomFields
+from sinks.simulator.devices import Devices
 from sinks.simulator.faults import Faults
 from sinks.simulator.limits import Concurrency, Credits
 from sinks.simulator.org import Ids, Org
@@ -33,6 +34,7 @@ class Simulation:
         self.custom_fields = CustomFields(config, self.ids)
         self.records = Records(self.org, self.clock, self.ids, config)
         self.tokens = Tokens(config, self.clock)
+        self.devices = Devices(config, self.clock, self.tokens)
         self.credits = Credits(config, self.clock)
         self.concurrency = Concurrency(config)
         self.pager = Pager(self.clock)

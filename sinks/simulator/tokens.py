@@ -20,6 +20,9 @@ LIVE_TOKENS = 10
 REFRESH_TOKENS = 20
 MINT_WINDOW = 600.0
 CODE_LIFETIME = 180.0
+"""Seconds that a code made by hand in the API console lives, if nobody chose more."""
+CONSENT_LIFETIME = 60.0
+"""Seconds that a code lives which a browser was sent away with. Older pages say so; the newer ones say nothing."""
 
 
 def _token() -> str:
@@ -42,6 +45,21 @@ class _Access:
     expires: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What an authorization code can be exchanged for.
+
+    Attributes:
+        redirect_uri: where a browser took it; None for one made by hand.
+        offline: whether a refresh token comes with it.
+    """
+
+    scopes: tuple[str, ...]
+    expires: float
+    redirect_uri: str | None
+    offline: bool
+
+
 class Tokens:
     """Every token of the one client and the one user."""
 
@@ -51,25 +69,24 @@ class Tokens:
         self._client = _Grant(config.scopes)
         self._refresh: OrderedDict[str, _Grant] = OrderedDict({config.refresh_token: _Grant(config.scopes)})
         self._access: dict[str, _Access] = {}
-        self._codes: dict[str, tuple[tuple[str, ...], float]] = {}
+        self._codes: dict[str, _Code] = {}
         self.api_domain = ""
 
     def token(self, form: Mapping[str, str]) -> Answer:
         """`POST /oauth/v2/token`. Errors come with status 200, as Zoho's do, except the throttle's."""
-        if form.get("client_id") != self._config.client_id:
-            return _failed("invalid_client")
-        if not secrets.compare_digest(form.get("client_secret", "").encode(), self._config.client_secret.encode()):
-            return _failed("invalid_client_secret")
+        stranger = self.stranger(form)
+        if stranger is not None:
+            return failed(stranger)
         match form.get("grant_type"):
             case "refresh_token":
                 grant = self._refresh.get(form.get("refresh_token", ""))
-                return self._mint(grant) if grant else _failed("invalid_code")
+                return self._mint(grant) if grant else failed("invalid_code")
             case "authorization_code":
-                return self._exchange(form.get("code", ""))
+                return self._exchange(form)
             case "client_credentials":
                 return self._client_credentials(form)
             case _:
-                return _failed("unsupported_grant_type")
+                return failed("unsupported_grant_type")
 
     def _mint(self, grant: _Grant, scopes: tuple[str, ...] | None = None, refresh_token: str | None = None) -> Answer:
         now = self._clock.now()
@@ -93,10 +110,31 @@ class Tokens:
         }
         return Answer(body=body | ({"refresh_token": refresh_token} if refresh_token else {}))
 
-    def _exchange(self, code: str) -> Answer:
-        scopes, expires = self._codes.pop(code, ((), 0.0))
-        if expires <= self._clock.now():
-            return _failed("invalid_code")
+    def stranger(self, form: Mapping[str, str]) -> str | None:
+        """Say why a caller isn't the client; None if it is. One of another data centre is as unknown as any."""
+        if form.get("client_id") != self._config.client_id:
+            return "invalid_client"
+        if not secrets.compare_digest(form.get("client_secret", "").encode(), self._config.client_secret.encode()):
+            return "invalid_client_secret"
+        return None
+
+    def scopes_of(self, text: str) -> tuple[str, ...] | None:
+        """Read a list of scopes; None if it is empty or holds one that isn't to be had."""
+        asked = tuple(text.replace(",", " ").split())
+        return asked if asked and fold(asked) <= fold(self._config.scopes) else None
+
+    def _exchange(self, form: Mapping[str, str]) -> Answer:
+        code = self._codes.pop(form.get("code", ""), None)
+        if code is None or code.expires <= self._clock.now():
+            return failed("invalid_code")
+        if code.redirect_uri is not None and form.get("redirect_uri") != code.redirect_uri:
+            return failed("invalid_redirect_uri")
+        return self.issue(code.scopes, offline=code.offline)
+
+    def issue(self, scopes: tuple[str, ...], *, offline: bool) -> Answer:
+        """Answer a consent with tokens; without `offline` there is no refresh token among them."""
+        if not offline:
+            return self._mint(_Grant(scopes))
         refresh_token = _token()
         grant = self._refresh[refresh_token] = _Grant(scopes)
         if len(self._refresh) > REFRESH_TOKENS:
@@ -106,19 +144,26 @@ class Tokens:
     def _client_credentials(self, form: Mapping[str, str]) -> Answer:
         soid = form.get("soid")
         if not soid:
-            return _failed("missing_org_info")
+            return failed("missing_org_info")
         if soid != f"ZohoCRM.{ORG_ID}":
-            return _failed("invalid_org_info")
-        asked = tuple(form.get("scope", "").replace(",", " ").split())
-        if not asked or not fold(asked) <= fold(self._config.scopes):
-            return _failed("invalid_scope")
+            return failed("invalid_org_info")
+        asked = self.scopes_of(form.get("scope", ""))
+        if asked is None:
+            return failed("invalid_scope")
         return self._mint(self._client, asked)
 
-    def new_code(self, scopes: tuple[str, ...] | None = None) -> str:
+    def new_code(self, scopes: tuple[str, ...] | None = None, *, lifetime: float = CODE_LIFETIME) -> str:
         """An authorization code, as a self client's owner makes it in the API console. It works once."""
-        code = _token()
-        self._codes[code] = (scopes or self._config.scopes, self._clock.now() + CODE_LIFETIME)
-        return code
+        return self._keep(_Code(scopes or self._config.scopes, self._clock.now() + lifetime, None, offline=True))
+
+    def consent_code(self, scopes: tuple[str, ...], redirect_uri: str, *, offline: bool) -> str:
+        """An authorization code for a browser to carry away. It works once, and only with the same address."""
+        return self._keep(_Code(scopes, self._clock.now() + CONSENT_LIFETIME, redirect_uri, offline))
+
+    def _keep(self, code: _Code) -> str:
+        name = _token()
+        self._codes[name] = code
+        return name
 
     def revoke(self, token: str) -> Answer:
         """`POST /oauth/v2/token/revoke`, of a refresh token or an access token."""
@@ -162,7 +207,8 @@ class Tokens:
         return access.scopes
 
 
-def _failed(error: str) -> Answer:
+def failed(error: str) -> Answer:
+    """An error of the OAuth server: status 200, and one key."""
     return Answer(body={"error": error})
 
 

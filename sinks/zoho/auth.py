@@ -84,6 +84,22 @@ def note_mint(record: TokenRecord, now: datetime, *, times: int = 1) -> TokenRec
     return replace(record, minted_at=(*recent, *(now,) * times))
 
 
+def choose_tokens(config: ZohoConfig, record: TokenRecord | None) -> TokenRecord | None:
+    """Choose between what is stored and what is configured: whichever a person changed last.
+
+    A configured refresh token that isn't the stored one is newer, unless it is the one that a sign-in replaced.
+
+    Returns:
+        What to work with; None if nothing is configured and nothing fitting is stored.
+    """
+    if record is not None and config.refresh_token == record.refresh_token:
+        return record
+    is_current = record is not None and config.refresh_token in ("", record.supersedes)
+    if record is not None and is_current and record.client_id in (None, config.client_id):
+        return record
+    return TokenRecord(refresh_token=config.refresh_token) if config.refresh_token else None
+
+
 class Authenticator:
     """Hands out the access token.
 
@@ -175,7 +191,7 @@ class Authenticator:
             return record, SinkError(Reason.TOKEN_THROTTLED, f"{MINTS} tokens in ten minutes", retry_after=wait)
         form = {
             "grant_type": "refresh_token",
-            "refresh_token": self._config.refresh_token,
+            "refresh_token": record.refresh_token,
             "client_id": self._config.client_id,
             "client_secret": self._config.client_secret,
         }
@@ -192,15 +208,21 @@ class Authenticator:
                 access_token=grant.access_token,
                 api_domain=grant.api_domain,
                 expires_at=now + timedelta(seconds=grant.lifetime),
+                client_id=self._config.client_id,
             ), None
         # Told to stop: as good as a full window, so that no other worker asks either.
         return note_mint(record, now, times=MINTS if grant.reason is Reason.TOKEN_THROTTLED else 1), grant
 
     def _ours(self, record: TokenRecord | None) -> TokenRecord:
-        """Drop what belongs to another refresh token than the configured one: a person has replaced it."""
-        if record is None or record.refresh_token != self._config.refresh_token:
-            return TokenRecord(refresh_token=self._config.refresh_token)
-        return record
+        """Choose between what is stored and what is configured.
+
+        Raises:
+            SinkError: TOKEN_INVALID, if there is neither.
+        """
+        chosen = choose_tokens(self._config, record)
+        if chosen is None:
+            raise SinkError(Reason.TOKEN_INVALID, "nobody has signed in with this client")
+        return chosen
 
     def _fresh(self, record: TokenRecord | None) -> Access | None:
         due = None if record is None else due_at(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -60,6 +60,18 @@ def center_of(origin: str) -> str | None:
     return None
 
 
+def center_named(location: str) -> str | None:
+    """Name the data centre that Zoho calls `location` in its answers (`us`, `eu`, ...); None for an unknown word."""
+    name = location.strip().upper()
+    return name if name in DATA_CENTERS else None
+
+
+def center_at(origin: str) -> str | None:
+    """Name the data centre whose OAuth server this is; None for an origin that is nobody's."""
+    wanted = origin.rstrip("/").lower()
+    return next((name for name, center in DATA_CENTERS.items() if center.accounts == wanted), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZohoConfig:
     """An account of Zoho CRM.
@@ -67,7 +79,7 @@ class ZohoConfig:
     Attributes:
         client_id: of the self client in Zoho's API console.
         client_secret: of the same.
-        refresh_token: made for the scopes listed in docs/zoho.md.
+        refresh_token: made for the scopes listed in docs/zoho.md; empty to use the one that a sign-in stored.
         data_center: a key of `DATA_CENTERS`.
         accounts_url: origin of the OAuth server, if not the data centre's.
         api_domain: origin of the CRM API, if not the one that Zoho names with each token.
@@ -101,10 +113,21 @@ class ZohoConfig:
         """The data centre's hosts."""
         return DATA_CENTERS[self.data_center]
 
+    def moved_to(self, name: str) -> ZohoConfig:
+        """Give the same account at another data centre. Origins that were set for this one stay behind."""
+        if name == self.data_center:
+            return self
+        return replace(self, data_center=name, accounts_url=None, api_domain=None, upload_url=None)
+
+    @property
+    def accounts(self) -> str:
+        """Origin of the OAuth server."""
+        return (self.accounts_url or self.center.accounts).rstrip("/")
+
     @property
     def token_url(self) -> str:
         """Where access tokens are asked for."""
-        return f"{(self.accounts_url or self.center.accounts).rstrip('/')}/oauth/v2/token"
+        return f"{self.accounts}/oauth/v2/token"
 
     @property
     def upload_origin(self) -> str | None:

@@ -41,11 +41,15 @@ class Grant:
         access_token: the token.
         lifetime: seconds that it is good for.
         api_domain: origin of the CRM API it is meant for; None if not named.
+        refresh_token: only a consent brings one.
+        scopes: what it may do; empty if the answer doesn't say.
     """
 
     access_token: str = field(repr=False)
     lifetime: float
     api_domain: str | None
+    refresh_token: str | None = field(default=None, repr=False)
+    scopes: tuple[str, ...] = ()
 
 
 def read_grant(answer: RawAnswer, config: ZohoConfig) -> Grant | SinkError:
@@ -70,7 +74,14 @@ def read_grant(answer: RawAnswer, config: ZohoConfig) -> Grant | SinkError:
     mismatch = _other_center(domain, config)
     if mismatch is not None:
         return mismatch
-    return Grant(access_token=token, lifetime=_lifetime(body), api_domain=domain)
+    refresh, scope = body.get("refresh_token"), body.get("scope")
+    return Grant(
+        access_token=token,
+        lifetime=_lifetime(body),
+        api_domain=domain,
+        refresh_token=refresh if isinstance(refresh, str) and refresh else None,
+        scopes=tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else (),
+    )
 
 
 def _refusal(body: Mapping[str, JsonValue]) -> SinkError:

@@ -2,85 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import re
-import select
 import signal
-import struct
-import subprocess
-import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from cdc.embedded.postgres import EmbeddedPostgres
 from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, wait_until
+from tests.acceptance.terminals import ESCAPES, HOME, at_terminal
 from tests.support.postgres import Database, fresh_database
-
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_HOME = "\x1b[H"
-
-
-@dataclass
-class Terminal:
-    """A process at a pseudo-terminal of 80 columns and 24 rows."""
-
-    process: subprocess.Popen[bytes]
-    controller: int
-    written: bytearray = field(default_factory=bytearray)
-
-    def read(self) -> str:
-        """Take what was written so far."""
-        while select.select([self.controller], [], [], 0)[0]:
-            try:
-                piece = os.read(self.controller, 65_536)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not piece:
-                break
-            self.written += piece
-        return self.written.decode("utf-8", "replace")
-
-    def shows(self, words: str, within: float = 30.0) -> str:
-        return wait_until(lambda: words in _ESCAPES.sub("", self.read()) and self.read(), within, what=words)
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self.controller, keys.encode())
-
-    def frames(self) -> list[list[str]]:
-        """The pictures that were drawn, as lines of text."""
-        return [_ESCAPES.sub("", frame).splitlines() for frame in self.read().split(_HOME)[1:]]
-
-    def wait(self, within: float = 30.0) -> int:
-        deadline = time.monotonic() + within
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, self.read()[-2000:]
-            self.read()
-            time.sleep(0.05)
-        return self.process.returncode
-
-
-@contextmanager
-def at_terminal(cdc: Cdc, *arguments: str) -> Iterator[Terminal]:
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cdc.folder), "TERM": "xterm-256color", **cdc.environment}
-    process = subprocess.Popen(
-        [cdc.program, *arguments], stdin=terminal, stdout=terminal, stderr=terminal,
-        cwd=cdc.folder, env=environment, start_new_session=True,
-    )  # fmt: skip
-    os.close(terminal)
-    try:
-        yield Terminal(process, controller)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        os.close(controller)
 
 
 def test_the_live_view_tells_the_story_and_ctrl_c_ends_it_with_a_summary(cdc: Cdc) -> None:
@@ -93,7 +20,7 @@ def test_the_live_view_tells_the_story_and_ctrl_c_ends_it_with_a_summary(cdc: Cd
             terminal.shows(words)
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 0
-        frames, text = terminal.frames(), _ESCAPES.sub("", terminal.read())
+        frames, text = terminal.frames(), ESCAPES.sub("", terminal.read())
 
     assert "row changes captured" in text
     assert "credits spent" in text
@@ -111,7 +38,7 @@ def test_what_goes_wrong_is_shown_in_the_view(configured: Cdc, crm: Crm) -> None
         terminal.shows("delivery to zoho is paused, TOKEN_INVALID")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait() == 0
-        text = _ESCAPES.sub("", terminal.read())
+        text = ESCAPES.sub("", terminal.read())
     assert "ZOHO_REFRESH_TOKEN" in text
     assert "crm_unavailable" in text, "warnings are written out once the view is closed"
 
@@ -121,7 +48,7 @@ def test_an_asked_for_log_replaces_the_view(configured: Cdc) -> None:
         terminal.shows('"event": "swept"')
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 0
-        assert _HOME not in terminal.read()
+        assert HOME not in terminal.read()
 
 
 def test_interrupted_during_the_backfill_it_drains_and_loses_nothing(

@@ -1,4 +1,4 @@
-"""Writes what is made from code: docs/reference/, and the table of docs/reliability.md.
+"""Writes what is made from code: docs/reference/, the table of docs/reliability.md, and .env.example.
 
 To be run as `python -m tests.support.reference`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +25,9 @@ from cdc.state.database import shipped_migrations
 from sinks.reasons import Fault, Reason
 from tests.support import faults
 
-FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "reference"
+ENV_EXAMPLE = ROOT / ".env.example"
 _NOTE = "<!-- Made from the code by `make docs`; change it there. -->"
 
 _FAULTS: Mapping[Fault, str] = MappingProxyType(
@@ -55,6 +58,40 @@ def settings_page() -> str:
     ]
     lines[-1] += "\n" + "\n".join(rows)
     return _page(lines)
+
+
+_GROUPS: tuple[tuple[str, str], ...] = (
+    # heading, what the names of its settings look like; the first that fits takes a setting
+    ("The database", r"DATABASE_URL|CDC_STATE_DSN|CDC_ENCRYPTION_KEY|CDC_PROFILE|CDC_TRANSPORT"),
+    ("Zoho CRM", r"ZOHO_.*"),
+    ("Supabase Realtime, where no slot can be had", r"SUPABASE_.*|CDC_REALTIME_.*"),
+    ("Alerts", r"CDC_ALERT_.*"),
+    ("HTTP: webhooks, page, metrics", r"CDC_(HTTP|WEBHOOK|WEB|AUTH|SESSION|METRICS)_.*"),
+    ("Slot and publication", r"CDC_(SLOT.*|PUBLICATION)"),
+    ("The rest, seldom changed", r".*"),
+)
+
+
+def env_example() -> str:
+    """A `.env` to start from: what has a default is commented out, secrets are empty, and nothing is made up."""
+    properties = Settings.model_json_schema()["properties"]
+    left = {name.upper(): schema for name, schema in properties.items()}
+    lines = [
+        "# Made from the code by `make docs`; change it there.",
+        "# Copy it to .env, or let `cdc init` write one. An empty value counts as not set; the environment wins.",
+        "# docs/quickstart.md leads through it; docs/reference/settings.md says the same as this file.",
+    ]
+    for heading, pattern in _GROUPS:
+        names = [name for name in left if re.fullmatch(pattern, name)]
+        if names:
+            lines += ["", f"# ---- {heading}"]
+        for name in names:
+            schema = left.pop(name)
+            lines += ["", *textwrap.wrap(schema["description"], 110, initial_indent="# ", subsequent_indent="# ")]
+            default = schema.get("default")
+            shown = str(default).lower() if isinstance(default, bool) else default
+            lines.append(f"{name}=" if shown is None else f"# {name}={shown}")
+    return "\n".join(lines) + "\n"
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -248,4 +285,5 @@ if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     for page, write in PAGES.items():
         (FOLDER / page).write_text(write(), encoding="utf-8")
+    ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
     faults.PAGE.write_text(faults.current_page(), encoding="utf-8")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from cdc.settings import Settings
+from cdc.settings import Settings, load_settings
 from sinks.reasons import Reason
-from tests.support.reference import FOLDER, PAGES, commands, state_tables
+from tests.support.reference import ENV_EXAMPLE, FOLDER, PAGES, commands, env_example, state_tables
 
 
 def page(name: str) -> str:
@@ -18,6 +19,27 @@ def page(name: str) -> str:
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_current(name: str) -> None:
     assert page(name) == PAGES[name](), "run `make docs` and commit what it writes"
+
+
+def test_the_example_of_a_dotenv_is_current_and_holds_every_setting() -> None:
+    text = ENV_EXAMPLE.read_text(encoding="utf-8")
+    assert text == env_example(), "run `make docs` and commit what it writes"
+    assert sorted(re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE)) == sorted(
+        n.upper() for n in Settings.model_fields
+    )
+
+
+def test_the_example_taken_as_it_is_sets_nothing_and_with_its_comments_off_only_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    defaults = load_settings()
+    (tmp_path / ".env").write_text(env_example(), encoding="utf-8")
+    assert load_settings() == defaults
+    (tmp_path / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", env_example(), flags=re.MULTILINE), encoding="utf-8")
+    assert load_settings() == defaults
 
 
 @pytest.mark.parametrize("setting", Settings.model_fields)

@@ -241,11 +241,18 @@ def test_http_is_allowed_for_this_machine(environment: pytest.MonkeyPatch) -> No
     assert load_settings().zoho_api_domain == "http://127.0.0.1:8080"
 
 
-@pytest.mark.parametrize("missing", sorted(ZOHO))
+@pytest.mark.parametrize("missing", ["ZOHO_CLIENT_ID", "ZOHO_CLIENT_SECRET"])
 def test_the_zoho_credentials_go_together(environment: pytest.MonkeyPatch, missing: str) -> None:
     set_all(environment, {name: value for name, value in ZOHO.items() if name != missing})
     with pytest.raises(ConfigError, match=f"{missing} is not set although ZOHO_"):
         load_settings()
+
+
+def test_a_client_is_enough_where_somebody_has_signed_in(environment: pytest.MonkeyPatch) -> None:
+    set_all(environment, {**ZOHO, "DATABASE_URL": URL, "CDC_ENCRYPTION_KEY": KEY, "ZOHO_REFRESH_TOKEN": ""})
+    settings = load_settings()
+    assert settings.has_crm
+    assert settings.zoho_refresh_token is None
 
 
 def test_sample_data_never_goes_to_a_real_crm(environment: pytest.MonkeyPatch) -> None:

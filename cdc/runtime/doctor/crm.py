@@ -13,10 +13,11 @@ import psycopg
 from cdc.errors import CdcError
 from cdc.runtime.doctor.address import resolve
 from cdc.runtime.doctor.examination import Examination, rows, scalar
-from cdc.runtime.doctor.finding import Finding, Findings, from_sink_error, ok, problem, skipped
+from cdc.runtime.doctor.finding import Finding, Findings, from_error, from_sink_error, ok, problem, skipped
 from cdc.runtime.doctor.judgement import crm as judge
 from cdc.runtime.doctor.judgement import source as clocks
 from cdc.runtime.limits import credit_limit
+from cdc.runtime.signin import signed_in
 from cdc.state.credits import CreditLedger, read_spending
 from cdc.state.database import open_pool
 from cdc.state.tokens import StoredTokens
@@ -40,16 +41,18 @@ _WAITING: Final = "select reason, count(*) from cdc.outbox where parked_at is nu
 
 
 async def look_settings(exam: Examination) -> Findings:
-    """Whether client and refresh token are set."""
+    """Whether the client is set. The refresh token may be one that a sign-in stored."""
     s = exam.settings
     if not s.has_crm and s.zoho_client_secret is None and s.zoho_refresh_token is None:
         return skipped("no CRM is configured: `cdc run` would start the simulator")
     named = {"ZOHO_CLIENT_ID": s.zoho_client_id, "ZOHO_CLIENT_SECRET": s.zoho_client_secret}
-    missing = [name for name, value in {**named, "ZOHO_REFRESH_TOKEN": s.zoho_refresh_token}.items() if value is None]
+    missing = [name for name, value in named.items() if value is None]
     if missing:
         fix = "\n".join(f"export {name}=…  # docs/zoho.md says where it comes from" for name in missing)
         return [problem(f"{', '.join(missing)} is not set", why=_WHY, fix=fix)]
-    return ok("client and refresh token are set")
+    if s.zoho_refresh_token is None:
+        return ok("client id and secret are set; the refresh token is that of `cdc login zoho`")
+    return ok("client id, secret and refresh token are set")
 
 
 async def look_reachable(exam: Examination) -> Findings:
@@ -101,7 +104,8 @@ async def look_data_centre(exam: Examination) -> Findings:
     domain = await _stored(exam, "select api_domain from cdc.zoho_tokens where id = 'zoho'")
     if exam.settings.zoho_api_domain is not None:
         return ok("ZOHO_API_DOMAIN names the API")
-    return judge.data_centre(domain, exam.settings.zoho_data_center)
+    lives_in = await _stored(exam, "select to_jsonb(t) ->> 'data_center' from cdc.zoho_tokens t where id = 'zoho'")
+    return judge.data_centre(domain, lives_in or exam.settings.zoho_data_center)
 
 
 async def _stored(exam: Examination, query: str) -> Any:
@@ -130,11 +134,18 @@ async def look_token(exam: Examination) -> Findings:
         pool = await exam.stack.enter_async_context(open_pool(exam.state_dsn, purpose="doctor", size=2))
         store = StoredTokens(pool, exam.keyring)
         book = await exam.stack.enter_async_context(CreditLedger(pool))
-    exam.client = await exam.stack.enter_async_context(open_client(exam.zoho_config(), store, book))
     try:
         before = await store.load()
     except CdcError:
         return skipped("the stored token doesn't open; see state.key")
+    except psycopg.errors.UndefinedColumn:
+        return skipped("the tables are older than this program; see state.migrations")
+    account = exam.zoho_config()
+    try:
+        account = signed_in(account, before)
+    except CdcError as error:
+        return [from_error(error, why=_WHY)]
+    exam.client = await exam.stack.enter_async_context(open_client(account, store, book))
     try:
         await exam.client.api_origin()
     except SinkError as error:

@@ -21,10 +21,14 @@ from cdc.state.held import held_counts
 from cdc.state.journal import extent, spans
 from cdc.state.outbox import counts
 from cdc.state.position import check_footing
+from cdc.state.secrets import envelopes
 
 _ALIVE: Final = "30 seconds"
-_TOKENS: Final = "cdc.zoho_tokens"
-_SEALED: Final = ("refresh_token", "access_token")
+_DROPS: Final = {
+    # table: (key column, what follows from deleting the row)
+    "cdc.zoho_tokens": ("id", "it is made anew from ZOHO_REFRESH_TOKEN, or by `cdc login zoho`"),
+    "cdc.secret": ("name", "it is made anew, and every record is compared and sent once more"),
+}
 _SAMPLES_KEPT: Final = timedelta(days=1)
 # The lock of `cdc.state.capture`, as pg_locks shows a key of 64 bits.
 _HOLDER: Final = """
@@ -58,27 +62,30 @@ async def look_migrations(exam: Examination) -> Findings:
 
 async def look_key(exam: Examination) -> Findings:
     """Whether the key decrypts what is stored."""
-    stored = await rows(exam.state, "select id, refresh_token, access_token from cdc.zoho_tokens order by id")
-    for account, *sealed in stored:
-        for column, text in zip(_SEALED, sealed, strict=True):
-            try:
-                if text is not None:
-                    exam.keyring.open(text, Place(_TOKENS, account, column))
-            except CdcError as error:
-                return [_sealed_away(error, account)]
-    return ok("the stored tokens open" if stored else "nothing is encrypted yet")
+    count = 0
+    async for place, envelope in envelopes(exam.state):
+        count += 1
+        try:
+            exam.keyring.open(envelope, place)
+        except CdcError as error:
+            return [_sealed_away(error, place)]
+    return ok("what is stored opens" if count else "nothing is encrypted yet")
 
 
-def _sealed_away(error: CdcError, account: str) -> Finding:
-    """The row can be made anew; the ledger's hashes are keyed as well, so the old key is the better way."""
-    drop = sql.SQL("DELETE FROM cdc.zoho_tokens WHERE id = {};").format(sql.Literal(account)).as_string(None)
-    fix = f"{drop}  -- it is made anew from ZOHO_REFRESH_TOKEN"
+def _sealed_away(error: CdcError, place: Place) -> Finding:
+    """The row can be made anew, at a price; the old key is the better way."""
+    column, after = _DROPS[place.table]
+    drop = sql.SQL("DELETE FROM {} WHERE {} = {};").format(
+        sql.Identifier(*place.table.split(".")), sql.Identifier(column), sql.Literal(place.row)
+    )
+    fix = f"{drop.as_string(None)}  -- {after}"
     if isinstance(error, ConfigError):
         fix = (
-            f'export CDC_ENCRYPTION_KEY="$CDC_ENCRYPTION_KEY,$OLD_KEY"\n{drop}  -- only if the old key is lost for good'
+            'export CDC_ENCRYPTION_KEY="$CDC_ENCRYPTION_KEY,$OLD_KEY"\n'
+            f"{drop.as_string(None)}  -- only if the old key is lost for good: {after}"
         )
-    why = "no call to the CRM can be signed; without the old key every record also counts as changed once"
-    return problem(f"the stored tokens don't open: {error.message}", why=why, fix=fix)
+    why = "nothing starts before it opens: the CRM's tokens and the key of the ledger's hashes are encrypted"
+    return problem(f"what is stored doesn't open: {error.message}", why=why, fix=fix)
 
 
 async def look_footing(exam: Examination) -> Findings:

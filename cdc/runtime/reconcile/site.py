@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections
 from cdc.runtime.environment import Environment, sink_specs
+from cdc.runtime.signin import signed_in
 from cdc.settings import Settings
 from cdc.source.views import views_hash
 from cdc.state.envelope import Keyring
@@ -79,7 +80,8 @@ async def open_site(
     """Open a client of the comparison's own, for the length of the block; its tokens are everybody's."""
     meter = Meter(connections.credits)
     tokens = StoredTokens(connections.state, Keyring.parse(environment.encryption_key))
-    async with open_client(environment.zoho, tokens, meter) as client:
+    zoho = signed_in(environment.zoho, await tokens.load())
+    async with open_client(zoho, tokens, meter) as client:
         sinks = build_sinks(client, sink_specs(profile))
         yield Site(settings, profile, connections, scanners(client, sinks), meter)
 

@@ -1,4 +1,4 @@
-"""Metadata, organisation, users, and the two OAuth calls."""
+"""Metadata, organisation, users, and the OAuth calls."""
 
 from __future__ import annotations
 
@@ -68,4 +68,14 @@ def token(sim: Simulation, ask: Ask) -> Answer:
 
 def revoke(sim: Simulation, ask: Ask) -> Answer:
     """`POST /oauth/v2/token/revoke`."""
-    return sim.tokens.revoke(ask.form.get("token", ""))
+    return sim.tokens.revoke(ask.query.get("token", ""))  # the page shows no other place for it
+
+
+def device(sim: Simulation, ask: Ask) -> Answer:
+    """`POST /oauth/v3/device/code`."""
+    return sim.devices.begin(ask.form)
+
+
+def device_token(sim: Simulation, ask: Ask) -> Answer:
+    """`POST /oauth/v3/device/token`."""
+    return sim.devices.poll(ask.form)

@@ -42,3 +42,11 @@ async def test_a_field_that_the_crm_refuses_is_reported_and_the_others_are_made(
     made = await create_fields(crm.client, "Contacts", wanted)
     assert [m.field is not None for m in made] == [True, False, True]
     assert "LIMIT_EXCEEDED" in made[1].problem
+
+
+async def test_the_name_that_the_crm_made_of_a_label_is_read_back(open_crm: Any) -> None:
+    crm = await open_crm(bare=True)
+    specs = (FieldSpec(name="Total_XP", label="Total XP (all)", type="integer", length=9),)
+    made = await create_fields(crm.client, "Contacts", specs)
+    assert [m.field.api_name if m.field else None for m in made] == ["Total_XP_all"]
+    assert await create_fields(crm.client, "Contacts", specs) == []

@@ -6,6 +6,7 @@ import pytest
 from psycopg import errors
 
 from cdc.cli import app as command
+from cdc.errors import KeyMissing
 
 SECRET = "ada@example.org"
 
@@ -31,3 +32,18 @@ def test_a_database_s_words_never_reach_the_screen(
     assert "SQLSTATE 22003" in shown
     assert SECRET not in shown
     assert "Traceback" not in shown
+
+
+def test_an_error_of_ours_in_a_group_is_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ExceptionGroup(
+            "tasks", [ExceptionGroup("pumps", [KeyMissing("key 0123abcd is missing", fix="put it back")])]
+        )
+
+    monkeypatch.setattr(command, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "cdc: key 0123abcd is missing\n  fix: put it back\n"

@@ -72,7 +72,7 @@ def test_the_numbers_are_all_there() -> None:
     text = "\n".join(drawn(Picture(capture="capturing", keys=11, report=report(pauses=1), page="http://h"), 100))
     for words in (
         "capturing", "CRM page http://h", "keys marked dirty", "11", "saved", "90%", "slot lag", "7 kB", "7 ms",
-        "retrying", "unknown", "TOKEN_INVALID", "invalid_code", "fix: Make a new refresh token",
+        "retrying", "unknown", "TOKEN_INVALID", "invalid_code", "fix: Sign in again",
     ):  # fmt: skip
         assert words in text
 

@@ -33,4 +33,4 @@ def test_the_default_scopes_cover_a_sync() -> None:
 
 
 def test_every_kind_that_needs_a_token_needs_a_scope() -> None:
-    assert set(Kind) - set(NEEDS) == {Kind.TOKEN, Kind.REVOKE}
+    assert set(Kind) - set(NEEDS) == {Kind.TOKEN, Kind.REVOKE, Kind.DEVICE, Kind.DEVICE_TOKEN}

@@ -46,7 +46,7 @@ def missing_scope(what: str, profile: Profile) -> Finding:
     return problem(
         f"the token may not {what}",
         why="each call that needs this scope is refused, and the feed pauses",
-        fix="make a refresh token (docs/zoho.md) with these scopes, and set ZOHO_REFRESH_TOKEN:\n"
+        fix="cdc login zoho  # or make a refresh token (docs/zoho.md) with these scopes, and set ZOHO_REFRESH_TOKEN:\n"
         + ",".join(scopes(profile)),
     )
 

@@ -80,7 +80,10 @@ async def test_a_secret_that_is_missing_is_named(customer: Patient, crm: Running
 
 @pytest.mark.parametrize(
     ("variable", "reason", "asks_for"),
-    [("ZOHO_REFRESH_TOKEN", "TOKEN_INVALID", "refresh token"), ("ZOHO_CLIENT_SECRET", "CLIENT_INVALID", "ZOHO_CLIENT")],
+    [
+        ("ZOHO_REFRESH_TOKEN", "TOKEN_INVALID", "cdc login zoho"),
+        ("ZOHO_CLIENT_SECRET", "CLIENT_INVALID", "ZOHO_CLIENT"),
+    ],
 )
 async def test_credentials_that_are_refused(
     customer: Patient, crm: RunningSimulator, variable: str, reason: str, asks_for: str
@@ -241,3 +244,15 @@ async def test_a_write_test_whose_deletion_fails_says_which_contact_is_left(
     assert left["id"] in found.what
     assert left["External_ID"] in found.fix
     assert left["External_ID"].startswith("cdc-doctor-")
+
+
+async def test_a_client_without_a_refresh_token_is_fine_once_somebody_has_signed_in(
+    customer: Patient, crm: RunningSimulator
+) -> None:
+    customer.environment.delenv("ZOHO_REFRESH_TOKEN")
+    assert await customer.is_well("crm.settings")
+    [found] = await customer.see("crm.token")
+    assert (found.level, "nobody has signed in" in found.what) == (Level.PROBLEM, True)
+    assert "cdc login zoho" in found.fix
+    await seal(customer, refresh_token=crm.refresh_token, client_id=crm.client_id, data_center="US")
+    assert await customer.is_well("crm.token")

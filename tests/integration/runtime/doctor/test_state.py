@@ -15,6 +15,7 @@ from cdc.settings import load_settings
 from cdc.source.capture import Capture
 from cdc.state.database import open_pool
 from cdc.state.envelope import Keyring
+from cdc.state.secrets import keep_hash_key
 from cdc.state.tokens import StoredTokens
 from sinks.tokens import TokenRecord
 from tests.integration.runtime.doctor.conftest import PUBLICATION, Patient
@@ -93,7 +94,7 @@ async def seal(patient: Patient, **changes: str) -> None:
         open_pool(patient.database.dsn, purpose="test", size=1) as pool,
         StoredTokens(pool, keyring).locked() as slot,
     ):
-        await slot.save(TokenRecord(refresh_token="1000.refresh", **changes))
+        await slot.save(TokenRecord(**{"refresh_token": "1000.refresh", **changes}))
 
 
 async def test_another_key_than_the_stored_tokens_are_sealed_with(patient: Patient) -> None:
@@ -108,6 +109,16 @@ async def test_another_key_than_the_stored_tokens_are_sealed_with(patient: Patie
     assert await patient.is_well("state.key")
     patient.set(CDC_ENCRYPTION_KEY=OTHER_KEY)
     await patient.mend(without_it)
+    assert await patient.is_well("state.key")
+
+
+async def test_the_ledger_s_key_is_looked_at_as_well(patient: Patient) -> None:
+    keyring = Keyring.parse(OTHER_KEY)
+    async with open_pool(patient.database.dsn, purpose="test", size=1) as pool, pool.connection() as conn:
+        await keep_hash_key(conn, keyring)
+    [found] = await patient.see("state.key")
+    assert f"cdc.secret.sealed of row ledger is encrypted with key {keyring.ids[0]}" in found.what
+    await patient.mend(found.fix.splitlines()[1])
     assert await patient.is_well("state.key")
 
 
