@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -19,7 +19,9 @@ import structlog
 from psycopg import AsyncConnection, Error
 from psycopg_pool import PoolTimeout
 
+from cdc.state.calls import Entry, Told, entry_of, read_told, write_calls, write_told
 from cdc.state.database import Pool
+from sinks.calls import Called
 
 log = structlog.get_logger()
 
@@ -56,12 +58,14 @@ class Spending:
         by_kind: of call; kinds that cost nothing are among them.
         last_hour: spent in the last hour or a little more.
         quarters: (start of the quarter of an hour, credits), oldest first; those without any are left out.
+        told: the CRM's own figure of what is left; None if it never gave one.
     """
 
     limit: int
     by_kind: dict[str, Usage]
     last_hour: int
     quarters: Sequence[tuple[datetime, int]]
+    told: Told | None = None
 
     @property
     def used(self) -> int:
@@ -106,11 +110,37 @@ async def read_spending(conn: AsyncConnection[Any], limit: int) -> Spending:
         by_kind=dict(sorted(by_kind.items())),
         last_hour=sum(credits for bucket, credits in quarters.items() if bucket > an_hour_ago),
         quarters=[(bucket, credits) for bucket, credits in quarters.items() if credits],
+        told=await read_told(conn),
     )
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """Entries that wait to be written."""
+
+    calls: Counter[tuple[datetime, str]] = field(default_factory=Counter)
+    credits: Counter[tuple[datetime, str]] = field(default_factory=Counter)
+    outcomes: Counter[Entry] = field(default_factory=Counter)
+    milliseconds: Counter[Entry] = field(default_factory=Counter)
+    told: Told | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.calls or self.outcomes)
+
+    def add(self, other: _Gathered) -> None:
+        """Take older entries back."""
+        for mine, theirs in (
+            (self.calls, other.calls),
+            (self.credits, other.credits),
+            (self.outcomes, other.outcomes),
+            (self.milliseconds, other.milliseconds),
+        ):
+            mine.update(theirs)  # type: ignore[arg-type]
+        self.told = self.told or other.told
+
+
 class CreditLedger:
-    """Enters what each call cost; a `sinks.zoho.client.CreditBook`.
+    """Enters what each call cost and how it went; a `sinks.zoho.client.CreditBook`.
 
     Entries are gathered in memory and written together, a second later at the most, so that accounting costs a call
     nothing. A crash loses that second. Use it as a context manager, or call `close`.
@@ -119,6 +149,7 @@ class CreditLedger:
         pool: of the state database.
         clock: the time, aware.
         gather_seconds: how long entries are gathered.
+        on_call: hears of each call at once.
     """
 
     def __init__(
@@ -127,20 +158,35 @@ class CreditLedger:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         gather_seconds: float = 1.0,
+        on_call: Callable[[Called], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._gather_seconds = gather_seconds
-        self._calls: Counter[tuple[datetime, str]] = Counter()
-        self._credits: Counter[tuple[datetime, str]] = Counter()
+        self._on_call = on_call
+        self._gathered = _Gathered()
         self._writer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
     async def spend(self, kind: str, credits: int) -> None:
         """Enter one call. Never fails and never waits."""
         entry = (_quarter(self._clock()), kind)
-        self._calls[entry] += 1
-        self._credits[entry] += credits
+        self._gathered.calls[entry] += 1
+        self._gathered.credits[entry] += credits
+        self._see_to_it()
+
+    async def note(self, called: Called) -> None:
+        """Enter how a call went. Never fails and never waits."""
+        self._on_call(called)
+        now = self._clock()
+        entry = entry_of(now, called)
+        self._gathered.outcomes[entry] += 1
+        self._gathered.milliseconds[entry] += round(called.seconds * 1000)
+        if called.remaining is not None:
+            self._gathered.told = Told(called.remaining, now)
+        self._see_to_it()
+
+    def _see_to_it(self) -> None:
         if self._writer is None and not self._closing.is_set():
             self._writer = asyncio.create_task(self._write_soon(), name="credits-write")
 
@@ -150,26 +196,17 @@ class CreditLedger:
         Raises:
             psycopg.Error: the database can't be written to; the entries are kept for the next time.
         """
-        if not self._calls:
+        if not self._gathered:
             return
-        calls, credits = self._calls, self._credits
-        self._calls, self._credits = Counter(), Counter()
-        entries = sorted(calls)  # always in one order, so that two workers' writes can't lock each other out
-        columns = (
-            [bucket for bucket, _ in entries],
-            [kind for _, kind in entries],
-            [calls[e] for e in entries],
-            [credits[e] for e in entries],
-        )
+        taken, self._gathered = self._gathered, _Gathered()
         written = False
         try:
-            async with self._pool.connection() as conn:
-                await conn.execute(_ADD, columns)
+            async with self._pool.connection() as conn, conn.transaction():
+                await _write(conn, taken)
             written = True
         finally:
             if not written:
-                self._calls += calls
-                self._credits.update(credits)
+                self._gathered.add(taken)
 
     async def used_24h(self) -> int:
         """Say how many credits all workers have spent in the last 24 hours."""
@@ -204,7 +241,7 @@ class CreditLedger:
     async def _write_soon(self) -> None:
         """Gather for a while, write, and end once there is nothing left to write."""
         try:
-            while self._calls and not self._closing.is_set():
+            while self._gathered and not self._closing.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), self._gather_seconds)
                 try:
@@ -213,6 +250,16 @@ class CreditLedger:
                     log.warning("credits_not_written", error=type(error).__name__)
         finally:
             self._writer = None
+
+
+async def _write(conn: AsyncConnection[Any], taken: _Gathered) -> None:
+    entries = sorted(taken.calls)  # always in one order, so that two workers' writes can't lock each other out
+    if entries:
+        buckets, kinds = [bucket for bucket, _ in entries], [kind for _, kind in entries]
+        await conn.execute(_ADD, [buckets, kinds, [taken.calls[e] for e in entries], [taken.credits[e] for e in entries]])
+    await write_calls(conn, taken.outcomes, taken.milliseconds)
+    if taken.told is not None:
+        await write_told(conn, taken.told)
 
 
 def _quarter(moment: datetime) -> datetime:

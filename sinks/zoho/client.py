@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from sinks.calls import Called, Outcome
 from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.sending import sending_condition
@@ -32,7 +33,7 @@ _REMAINING = "X-API-CREDITS-REMAINING"
 
 
 class CreditBook(Protocol):
-    """Keeps account of what calls cost."""
+    """Keeps account of calls, and of what they cost."""
 
     async def spend(self, kind: str, credits: int) -> None:
         """Enter one call that reached the CRM. `credits` is 0 for one that was turned away.
@@ -41,11 +42,18 @@ class CreditBook(Protocol):
         """
         ...
 
+    async def note(self, called: Called) -> None:
+        """Enter how a call went, also one that never left. Must not fail either."""
+        ...
+
 
 class NoBook:
     """Keeps no account: tests and one-off commands."""
 
     async def spend(self, kind: str, credits: int) -> None:
+        """Do nothing."""
+
+    async def note(self, called: Called) -> None:
         """Do nothing."""
 
 
@@ -252,18 +260,48 @@ class ZohoClient:
             )
         except NotSent as error:
             self._log(request, started, credits=0, failure=str(error))
+            await self._book.note(self._called(request, started, Outcome.NOT_SENT))
             raise
         except AnswerLost as error:
-            await self._enter(request, started, credits=price(request.kind, request.records), failure=str(error))
+            cost = price(request.kind, request.records)
+            await self._enter(request, started, Outcome.NO_ANSWER, credits=cost, failure=str(error))
             raise
         # Turned away at the door costs nothing; all else may have been counted.
         cost = 0 if raw.status in (401, 429) else price(request.kind, request.records)
-        await self._enter(request, started, credits=cost, status=raw.status)
+        remaining = _number(raw.headers.get(_REMAINING))
+        outcome = self._outcome(raw.status, remaining)
+        await self._enter(request, started, outcome, remaining, credits=cost, status=raw.status)
         return raw
 
-    async def _enter(self, request: Request, started: float, *, credits: int, **result: str | int) -> None:
+    def _outcome(self, status: int, remaining: int | None) -> Outcome:
+        """Say what became of a call that was answered, and tell the watch."""
+        if status == 429:
+            exhausted = self._watch.refused(remaining, self._clock()) is Reason.CREDITS_EXHAUSTED
+            return Outcome.CREDITS if exhausted else Outcome.CONCURRENCY
+        if status < 500:
+            self._watch.accepted(remaining)
+        return Outcome.of_status(status)
+
+    async def _enter(
+        self,
+        request: Request,
+        started: float,
+        outcome: Outcome,
+        remaining: int | None = None,
+        *,
+        credits: int,
+        **result: str | int,
+    ) -> None:
         self._log(request, started, credits=credits, **result)
         await self._book.spend(request.kind.value, credits)
+        await self._book.note(self._called(request, started, outcome, remaining))
+
+    def _called(self, request: Request, started: float, outcome: Outcome, remaining: int | None = None) -> Called:
+        seconds = max(0.0, self._clock() - started)
+        is_file = request.route.is_file or request.route.upload is not None
+        return Called(
+            kind=request.kind.value, outcome=outcome, seconds=seconds, is_file=is_file, remaining=remaining
+        )
 
     def _log(self, request: Request, started: float, *, credits: int, **result: str | int) -> None:
         took_ms = round((self._clock() - started) * 1000)
@@ -272,12 +310,9 @@ class ZohoClient:
         )
 
     def _judge(self, request: Request, raw: RawAnswer) -> SinkError | None:
-        remaining = _number(raw.headers.get(_REMAINING))
         if raw.status == 429:
-            reason = self._watch.refused(remaining, self._clock())
+            reason = self._watch.meaning(self._clock())
             return SinkError(reason, "HTTP 429", retry_after=_seconds(raw.headers.get("Retry-After")))
-        if raw.status < 500:
-            self._watch.accepted(remaining)
         if request.route.is_file and raw.status < 300 and not raw.is_json:
             return None
         return whole_error(raw.status, raw.json, is_json=raw.is_json, write=request.is_write)

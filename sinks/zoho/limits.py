@@ -163,6 +163,10 @@ class RefusalWatch:
             self.remaining = remaining
         if self._refused_since is None:
             self._refused_since = now
+        return self.meaning(now)
+
+    def meaning(self, now: float) -> Reason:
+        """Say what the refusals mean by now."""
         spent = self.remaining is not None and self.remaining <= self._NEAR_ZERO
-        persists = now - self._refused_since >= self._PERSISTS_SECONDS
+        persists = self._refused_since is not None and now - self._refused_since >= self._PERSISTS_SECONDS
         return Reason.CREDITS_EXHAUSTED if spent or persists else Reason.CONCURRENCY_LIMIT

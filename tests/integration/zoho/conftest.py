@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sinks.base import Column
+from sinks.calls import Called, Outcome
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.faults import FaultRule
 from sinks.simulator.server import RunningSimulator, start_simulator
@@ -27,9 +28,13 @@ class Books:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, int]] = []
+        self.outcomes: list[Outcome] = []
 
     async def spend(self, kind: str, credits: int) -> None:
         self.entries.append((kind, credits))
+
+    async def note(self, called: Called) -> None:
+        self.outcomes.append(called.outcome)
 
     @property
     def total(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from sinks.calls import Outcome
 from sinks.errors import SinkError
 from sinks.reasons import Reason
 from sinks.simulator.config import Edition
@@ -98,6 +99,7 @@ async def test_a_server_that_is_not_there_leaves_no_doubt(crm: Crm) -> None:
         await client.call(Kind.INSERT, "POST", "/Tasks", json={"data": [{}]})
     assert (error.value.reason, error.value.maybe_applied) == (Reason.UNAVAILABLE, False)
     assert crm.books.entries == before
+    assert set(crm.books.outcomes[len(before) :]) == {Outcome.NOT_SENT}, "it cost nothing, and it is no silence"
 
 
 async def test_a_retry_after_is_handed_on(open_crm: Any) -> None:
@@ -115,6 +117,23 @@ async def test_the_books_agree_with_the_crm(crm: Crm) -> None:
     await failure(crm)
     assert crm.books.entries == [("upsert", 1), ("upsert", 2), ("upsert", 10), ("org_read", 1), ("upsert", 1)]
     assert crm.books.total == crm.simulator.simulation.credits.used
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"action": "status", "status": 429}, Outcome.CONCURRENCY),
+        ({"action": "status", "status": 429, "headers": {"X-API-CREDITS-REMAINING": "0"}}, Outcome.CREDITS),
+        ({"action": "status", "status": 503}, Outcome.SERVER_ERROR),
+        ({"action": "status", "status": 400}, Outcome.REFUSED),
+        ({"action": "apply_then_lose"}, Outcome.NO_ANSWER),
+    ],
+)
+async def test_what_became_of_each_call_is_noted(crm: Crm, fault: dict[str, Any], outcome: Outcome) -> None:
+    await upsert(crm)
+    crm.break_(kind="upsert", times=1, **fault)
+    await failure(crm)
+    assert crm.books.outcomes == [Outcome.OK, outcome]
 
 
 async def test_no_more_calls_at_once_than_the_edition_allows(open_crm: Any) -> None:
