@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import time
 from ipaddress import ip_network
@@ -37,6 +38,9 @@ _URL = re.compile(r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^/?#]*)?@)?([^@/?#]*)
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _REMOVED = MappingProxyType({"CDC_SWEEP_HOURS": "set CDC_SWEEP_AT to times of day instead"})
 """Settings of earlier versions, and what to do instead."""
+_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_SIGNING_BYTES = (24, 64)
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _upper(value: object) -> object:
@@ -250,6 +254,40 @@ class Settings(BaseSettings):
     cdc_dashboard_viewer_roles: str | None = Field(
         default=None, description="Roles of the app that may look, separated by commas."
     )
+    cdc_metrics_tokens: SecretStr | None = Field(
+        default=None,
+        description="Values that Prometheus may send as `Authorization: Bearer ...` to `/metrics`, separated by "
+        "commas. Without one only this machine may ask. At least 16 characters each (docs/alerts.md).",
+    )
+    cdc_alert_smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for alerts: `smtps://user:password@host:465` or `smtp://...:587`, which goes over to "
+        "TLS before it signs in.",
+    )
+    cdc_alert_email: str | None = Field(
+        default=None, description="Who gets alerts by e-mail: addresses, separated by commas."
+    )
+    cdc_alert_from: str | None = Field(
+        default=None, description="Address that they come from. Default: the first of CDC_ALERT_EMAIL."
+    )
+    cdc_alert_slack_url: SecretStr | None = Field(default=None, description="Incoming webhook of Slack for alerts.")
+    cdc_alert_webhook_url: SecretStr | None = Field(
+        default=None, description="Where alerts are posted to, signed after Standard Webhooks."
+    )
+    cdc_alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="Secret that signs them: `whsec_` and 24 to 64 bytes in base64."
+    )
+    cdc_heartbeat_url: SecretStr | None = Field(
+        default=None,
+        description="Fetched every minute while all is well, and with `/fail` behind it when nothing gets through: "
+        "whoever watches it alarms when it falls silent (healthchecks.io and the like).",
+    )
+    cdc_dashboard_url: str | None = Field(
+        default=None, description="Address of the dashboard, for links in messages about alerts."
+    )
+    cdc_runbook_url: str = Field(
+        default="docs/runbook.md", description="Where the runbook can be read, for the same links."
+    )
 
     supabase_url: str | None = Field(
         default=None,
@@ -291,7 +329,7 @@ class Settings(BaseSettings):
         default=True, description="`false` stops delivery; capture goes on and nothing is lost."
     )
 
-    @field_validator("cdc_webhook_tokens", "cdc_webhook_signing_secrets")
+    @field_validator("cdc_webhook_tokens", "cdc_webhook_signing_secrets", "cdc_metrics_tokens")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         secrets = secrets_in(value)
@@ -344,6 +382,42 @@ class Settings(BaseSettings):
             raise ValueError("this is what everybody has; name roles that administrators of the app alone have")
         return value
 
+    @field_validator("cdc_alert_slack_url", "cdc_alert_webhook_url", "cdc_heartbeat_url")
+    @classmethod
+    def _endpoint(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else SecretStr(_checked_url(value.get_secret_value(), "https"))
+
+    @field_validator("cdc_dashboard_url")
+    @classmethod
+    def _page(cls, value: str | None) -> str | None:
+        return value if value is None else _checked_url(value, "https")
+
+    @field_validator("cdc_alert_smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else SecretStr(_checked_url(value.get_secret_value(), "smtps", "smtp"))
+
+    @field_validator("cdc_alert_email", "cdc_alert_from")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        if value is not None and not all(_ADDRESS.fullmatch(part.strip()) for part in value.split(",")):
+            raise ValueError("addresses such as ops@example.org expected, separated by commas")
+        return value
+
+    @field_validator("cdc_alert_webhook_secret")
+    @classmethod
+    def _signing_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                size = len(b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True))
+            except ValueError:
+                size = 0
+            if not _SIGNING_BYTES[0] <= size <= _SIGNING_BYTES[1]:
+                raise ValueError(
+                    '24 to 64 bytes in base64 expected; `echo "whsec_$(openssl rand -base64 32)"` makes one'
+                )
+        return value
+
     @field_validator("zoho_api_domain", "zoho_accounts_url", "zoho_upload_url", "supabase_url")
     @classmethod
     def _origin(cls, value: str | None) -> str | None:
@@ -355,6 +429,11 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
             raise ValueError("http is for this machine only; use https")
         return value.rstrip("/")
+
+    @property
+    def alert_recipients(self) -> tuple[str, ...]:
+        """Who gets alerts by e-mail."""
+        return tuple(part.strip() for part in (self.cdc_alert_email or "").split(",") if part.strip())
 
     @property
     def has_crm(self) -> bool:
@@ -376,6 +455,25 @@ class Settings(BaseSettings):
     def has_dashboard_access(self) -> bool:
         """True when a way to sign in to the dashboard is configured."""
         return bool(self.cdc_dashboard_tokens or self.cdc_dashboard_view_tokens) or self.cdc_dashboard_jwt != "off"
+
+
+def _checked_url(value: str, *schemes: str) -> str:
+    """Give a URL of one of these schemes; `http` is for this machine only.
+
+    Raises:
+        ValueError: without a word of the URL, which may hold a secret.
+    """
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+        parts = urlsplit("")
+    if not host or parts.scheme not in {*schemes, "http"} or (parts.scheme == "http" and "https" not in schemes):
+        raise ValueError(f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} expected")
+    if parts.scheme == "http" and host not in _THIS_MACHINE:
+        raise ValueError("http is for this machine only; use https")
+    return value
 
 
 def secrets_in(value: SecretStr | None) -> tuple[str, ...]:
@@ -455,11 +553,21 @@ def contradictions(settings: Settings) -> Iterator[ConfigError]:
         )
     yield from _doorbell_contradictions(settings)
     yield from _dashboard_contradictions(settings)
+    yield from _alert_contradictions(settings)
     if settings.database_url is not None and settings.cdc_encryption_key is None:
         yield ConfigError(
             "CDC_ENCRYPTION_KEY is not set; it protects the Zoho tokens in the database and the ledger's key",
             fix='export CDC_ENCRYPTION_KEY="$(openssl rand -base64 32)", and keep it; `cdc keys new` makes one, too',
         )
+
+
+def _alert_contradictions(settings: Settings) -> Iterator[ConfigError]:
+    pairs = (("cdc_alert_smtp_url", "cdc_alert_email"), ("cdc_alert_webhook_url", "cdc_alert_webhook_secret"))
+    for one, other in pairs:
+        given = [name for name in (one, other) if getattr(settings, name) is not None]
+        if len(given) == 1:
+            missing = other if given[0] == one else one
+            yield ConfigError(f"{missing.upper()} is not set although {given[0].upper()} is", fix="set both, or none")
 
 
 def _doorbell_contradictions(settings: Settings) -> Iterator[ConfigError]:

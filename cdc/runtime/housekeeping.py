@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cdc.settings import Settings
-from cdc.state import jobs
+from cdc.state import alerts, calls, jobs
 from cdc.state.audit import RETENTION
 from cdc.state.database import Pool
 from cdc.state.journal import trim
@@ -24,6 +24,8 @@ _RETENTION: Final = (
     "delete from cdc.pause where paused_until < now() - interval '1 day'",
     "delete from cdc.log_level where until < now()",
     RETENTION,
+    calls.RETENTION,
+    *alerts.RETENTION,
 )
 
 

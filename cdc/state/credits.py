@@ -256,7 +256,8 @@ async def _write(conn: AsyncConnection[Any], taken: _Gathered) -> None:
     entries = sorted(taken.calls)  # always in one order, so that two workers' writes can't lock each other out
     if entries:
         buckets, kinds = [bucket for bucket, _ in entries], [kind for _, kind in entries]
-        await conn.execute(_ADD, [buckets, kinds, [taken.calls[e] for e in entries], [taken.credits[e] for e in entries]])
+        counts = [taken.calls[e] for e in entries], [taken.credits[e] for e in entries]
+        await conn.execute(_ADD, [buckets, kinds, *counts])
     await write_calls(conn, taken.outcomes, taken.milliseconds)
     if taken.told is not None:
         await write_told(conn, taken.told)

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from cdc.state.activity import Activity, read_activity
+from cdc.state.calls import CallActivity, read_calls
 from cdc.state.control import Pause, pauses
 from cdc.state.credits import Spending, read_spending
 from cdc.state.gaps import Gap, read_gaps
@@ -59,6 +60,19 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Parking:
+    """The keys that failed for good, those aside that the breaker holds or a person rejected.
+
+    Attributes:
+        last_hour: how many were parked in the last hour.
+        oldest: when the one was parked that has been so for longest.
+    """
+
+    last_hour: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How things stand.
 
@@ -77,6 +91,9 @@ class Status:
         pauses: what delivers nothing for now, and why.
         gaps: newest first, at most ten.
         workers: processes heard of in the last half minute.
+        died: processes that ended without a word in the last ten minutes.
+        calls: to the CRM, in the last ten minutes.
+        parking: of those that are parked, what tells whether they grow or are forgotten.
         doorbell: the transport without a slot; None where it was never used.
         token: of the CRM; None if none was ever stored.
         jobs: bulk jobs under way.
@@ -97,6 +114,9 @@ class Status:
     pauses: Sequence[Pause]
     gaps: Sequence[Gap]
     workers: Sequence[Process]
+    died: int
+    calls: CallActivity
+    parking: Parking
     doorbell: Doorbell | None
     token: Token | None
     jobs: int
@@ -184,8 +204,14 @@ class Status:
 _ONE_ROW: LiteralString = """
 select p.lsn::text, p.captured_at, p.swept_at,
        (select count(*) from cdc.bulk_job where ended_at is null),
-       (select count(*) from cdc.replay where slot = %(slot)s and state = 'unfinished')
+       (select count(*) from cdc.replay where slot = %(slot)s and state = 'unfinished'),
+       (select count(*) from cdc.worker
+        where seen_at between now() - interval '10 minutes' and now() - interval '30 seconds')
 from (values (1)) as one left join cdc.position p on p.slot = %(slot)s
+"""
+_PARKING: LiteralString = """
+select (count(*) filter (where parked_at > now() - interval '1 hour'))::integer as last_hour, min(parked_at) as oldest
+from cdc.outbox where parked_at is not null and reason not in ('HELD_BY_BREAKER', 'REJECTED')
 """
 _DELIVERED: LiteralString = "select feed, count(*) from cdc.ledger where state = 'sent' group by feed order by feed"
 _PROCESSES: LiteralString = """
@@ -214,13 +240,15 @@ async def read_status(
         credit_limit: credits that the edition allows in 24 hours.
     """
     found = await (await state.execute(_ONE_ROW, {"slot": slot})).fetchone()
-    lsn, captured_at, swept_at, jobs, replays = found or (None, None, None, 0, 0)
+    lsn, captured_at, swept_at, jobs, replays, died = found or (None, None, None, 0, 0, 0)
     async with state.cursor(row_factory=class_row(Process)) as cursor:
         workers = await (await cursor.execute(_PROCESSES)).fetchall()
     async with state.cursor(row_factory=class_row(Doorbell)) as cursor:
         doorbell = await (await cursor.execute(_DOORBELL, [slot])).fetchone()
     async with state.cursor(row_factory=class_row(Token)) as cursor:
         token = await (await cursor.execute(_ACCESS)).fetchone()
+    async with state.cursor(row_factory=class_row(Parking)) as cursor:
+        parking = await (await cursor.execute(_PARKING)).fetchone()
     return Status(
         at=datetime.now(UTC),
         pipeline=slot,
@@ -236,6 +264,9 @@ async def read_status(
         pauses=await pauses(state),
         gaps=await read_gaps(state, slot),
         workers=workers,
+        died=died,
+        calls=await read_calls(state),
+        parking=parking or Parking(),
         doorbell=doorbell,
         token=token,
         jobs=jobs,

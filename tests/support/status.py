@@ -8,12 +8,13 @@ from typing import Any
 
 from cdc.routing.feeds import Lane
 from cdc.state.activity import Activity
+from cdc.state.calls import CallActivity
 from cdc.state.control import Pause
 from cdc.state.credits import Spending, Usage
 from cdc.state.gaps import Gap
 from cdc.state.outbox import Counts
 from cdc.watch.slot import Behind, SlotHealth
-from cdc.watch.status import Process, Status, Token
+from cdc.watch.status import Parking, Process, Status, Token
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 MEGABYTE = 1024**2
@@ -78,6 +79,9 @@ def status(**changes: Any) -> Status:
         pauses=[],
         gaps=[],
         workers=[Process("host-1-abc", "host", 1, "capture", NOW - timedelta(hours=8), NOW)],
+        died=0,
+        calls=CallActivity(by_outcome={"ok": 40}, by_band=(10, 25, 5, 0, 0, 0, 0)),
+        parking=Parking(),
         doorbell=None,
         token=Token(expires_at=NOW + timedelta(minutes=40), minted=1),
         jobs=0,

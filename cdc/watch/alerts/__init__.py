@@ -1,0 +1,1 @@
+"""Alerts: what is measured, the bounds, what is said, and how an alert lives. Nothing here does I/O."""
