@@ -25,11 +25,12 @@ from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections, open_connections
 from cdc.runtime.environment import Environment, prepare
 from cdc.runtime.limits import credit_limit
+from cdc.runtime.lookout import make_lookout
 from cdc.runtime.pipeline import Pipeline
 from cdc.runtime.preparation import apply_plan, make_plan, refuse_unasked
 from cdc.runtime.report import Report, make_report
 from cdc.runtime.signin import refuse_without_sign_in
-from cdc.settings import Settings
+from cdc.settings import Settings, secrets_in
 from cdc.source.poolers import check_sessions, refuse_transaction_pooler
 from cdc.source.preflight import TransportName
 from cdc.state.database import pending_migrations
@@ -37,6 +38,7 @@ from cdc.waiting import unless
 from cdc.watch.status import read_status
 from cdc.web.access import Access
 from cdc.web.api import Api
+from cdc.web.metrics import Metrics
 from cdc.web.server import receiving
 from cdc.web.sharing import StatusFeed
 
@@ -140,8 +142,10 @@ class _Run:
         settings, access = self._settings, Access.configured(self._settings, environment.encryption_key)
         status = StatusFeed.of(connections, settings)
         routes = Api(status, connections.state).routes()
+        look = make_lookout(environment, settings, connections).look
+        metrics = Metrics(look, connections.meters.registry, secrets_in(settings.cdc_metrics_tokens))
         async with receiving(
-            settings, self._profile, connections.state, status=status, access=access, routes=routes
+            settings, self._profile, connections.state, status=status, metrics=metrics, access=access, routes=routes
         ) as url:
             page = f"{url}{access.start_path}" if url is not None and access is not None else None
             if page is not None:

@@ -16,8 +16,9 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from cdc.runtime.channels import Channel, Delivery, deliver
+from cdc.runtime.channels import Channel, Delivery, configured_channels, deliver
 from cdc.runtime.deadman import ping
+from cdc.settings import Settings
 from cdc.state import alerts as memory
 from cdc.state.alerts import Alert, Notice, RuleState
 from cdc.state.database import Pool
@@ -158,3 +159,22 @@ def notices(message: Message, deliveries: Sequence[Delivery]) -> list[Notice]:
         )
         for delivery in deliveries
     ]
+
+
+def make_alerting(settings: Settings, state: Pool, holder: str, look: Callable[[], Awaitable[Picture]]) -> Alerting:
+    """Make it as configured."""
+    heartbeat = settings.cdc_heartbeat_url
+    return Alerting(
+        state=state,
+        pipeline=settings.cdc_slot,
+        holder=holder,
+        look=look,
+        channels=configured_channels(settings),
+        links=links_of(settings),
+        heartbeat=None if heartbeat is None else heartbeat.get_secret_value(),
+    )
+
+
+def links_of(settings: Settings) -> Links:
+    """Give where messages point to."""
+    return Links(settings.cdc_runbook_url, settings.cdc_dashboard_url)

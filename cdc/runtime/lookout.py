@@ -11,6 +11,10 @@ import psycopg
 from psycopg import AsyncConnection
 
 from cdc.errors import CdcError
+from cdc.runtime.connections import Connections
+from cdc.runtime.environment import Environment
+from cdc.runtime.limits import credit_limit
+from cdc.settings import Settings
 from cdc.state.database import Pool
 from cdc.state.envelope import Keyring
 from cdc.state.tokens import StoredTokens
@@ -87,3 +91,14 @@ class Lookout:
             return None if await self._tokens.load() is None else True
         except CdcError:
             return False
+
+
+def make_lookout(environment: Environment, settings: Settings, connections: Connections) -> Lookout:
+    """Make one for a process that runs the pipeline."""
+    return Lookout(
+        connections.source,
+        connections.state,
+        settings.cdc_slot,
+        credit_limit=credit_limit(settings),
+        encryption_key=environment.encryption_key,
+    )

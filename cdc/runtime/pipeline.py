@@ -21,7 +21,9 @@ from cdc.delivery.worker import Worker
 from cdc.lsn import Lsn
 from cdc.routing.feeds import Lane, Profile
 from cdc.routing.router import build_routes
+from cdc.runtime.alerting import make_alerting
 from cdc.runtime.connections import Connections
+from cdc.runtime.counting import Counting
 from cdc.runtime.doorbell import DoorbellSweeper, build_doorbell
 from cdc.runtime.environment import Environment, sink_specs
 from cdc.runtime.fit import wait_until_fit
@@ -29,6 +31,7 @@ from cdc.runtime.heartbeat import beat
 from cdc.runtime.idle import is_settled
 from cdc.runtime.jobs import Parts, build_jobs
 from cdc.runtime.limits import credit_limit
+from cdc.runtime.lookout import make_lookout
 from cdc.runtime.schedule import Scheduler
 from cdc.runtime.supervision import Pulse, ServiceManager, supervise
 from cdc.runtime.sweeping import Sweeper
@@ -102,6 +105,14 @@ class Pipeline:
             )
             self._sweeper = Sweeper(connections, profile, settings.cdc_slot, self.capture)
             self._watch = Watch(connections, profile, settings.cdc_slot, settings.cdc_publication, self.capture)
+        lookout = make_lookout(environment, settings, connections)
+        self._alerting = make_alerting(settings, connections.state, self._id, lookout.look)
+        connections.meters.registry.register(Counting(self._captured, self.worker.stats))
+
+    def _captured(self) -> tuple[int, int]:
+        """Changes and keys that this process has captured."""
+        stats = None if self.capture is None else self.capture.stats
+        return (0, 0) if stats is None else (stats.changes, stats.keys)
 
     @property
     def swept(self) -> int:
@@ -136,6 +147,7 @@ class Pipeline:
                     tasks.create_task(supervise(manager, self._pulse, stop), name="supervision")
                 role: Literal["capture", "delivery"] = "delivery" if self.capture is None else "capture"
                 tasks.create_task(beat(self._connections.state, self._id, role, stop), name="heartbeat")
+                tasks.create_task(self._alerting.run(stop), name="alerts")
                 if self.capture is not None and self._sweeper is not None:
                     tasks.create_task(self.capture.run(stop), name="capture")
                     tasks.create_task(self._sweeper.run(stop), name="sweep")

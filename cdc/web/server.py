@@ -27,6 +27,7 @@ from cdc.state.database import Pool
 from cdc.web.access import Access, Role, csrf_token, require, signin
 from cdc.web.hardening import Hardened, allowed_hosts
 from cdc.web.health import Health
+from cdc.web.metrics import Metrics
 from cdc.web.refusals import Refusal, answer_failure, answer_refusal, answer_unknown
 from cdc.web.rendering import STATIC, page
 from cdc.web.sharing import StatusFeed
@@ -38,13 +39,19 @@ _STOP_SECONDS: Final = 3
 
 
 def build_app(
-    webhooks: Webhooks, health: Health, *, access: Access | None = None, routes: Sequence[BaseRoute] = ()
+    webhooks: Webhooks,
+    health: Health,
+    *,
+    metrics: Metrics | None = None,
+    access: Access | None = None,
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Put the endpoints together.
 
     Args:
         webhooks: always on, each closed without its secret.
         health: always on.
+        metrics: for Prometheus, with a guard of its own.
         access: the ways to sign in; without them the dashboard is off.
         routes: of the dashboard. They ask `require` who it is themselves.
     """
@@ -52,6 +59,7 @@ def build_app(
     app = Starlette(
         routes=[
             *health.routes(),
+            *([] if metrics is None else [Route("/metrics", metrics.answer, methods=["GET"])]),
             Route("/api/webhooks/supabase", webhooks.supabase, methods=["POST"]),
             Route("/api/webhooks/zoho/{name}", webhooks.application, methods=["POST"]),
             *dashboard,
@@ -86,6 +94,7 @@ async def receiving(
     state: Pool,
     *,
     status: StatusFeed | None = None,
+    metrics: Metrics | None = None,
     access: Access | None = None,
     routes: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[str | None]:
@@ -96,6 +105,7 @@ async def receiving(
         profile: says what webhooks there are.
         state: pool on the state database.
         status: how things stand, for `/syncz`.
+        metrics: see `build_app`.
         access: see `build_app`.
         routes: see `build_app`.
 
@@ -106,7 +116,7 @@ async def receiving(
         yield None
         return
     webhooks, health = Webhooks.make(settings, profile, state), Health(state, status)
-    app: ASGIApp = Hardened(build_app(webhooks, health, access=access, routes=routes), allowed_hosts(settings))
+    app: ASGIApp = Hardened(build_app(webhooks, health, metrics=metrics, access=access, routes=routes), allowed_hosts(settings))
     if settings.cdc_trusted_proxies:
         app = cast("ASGIApp", ProxyHeadersMiddleware(app, list(words_in(settings.cdc_trusted_proxies))))  # type: ignore[arg-type]
     async with serving(app, settings.cdc_http_host, settings.cdc_http_port) as url:
