@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from cdc.cli import (
+    alerts,
     audit,
     backfill,
     config,
@@ -64,6 +65,7 @@ app.add_typer(held.app, name="held")
 app.add_typer(login.app, name="login")
 app.add_typer(keys.app, name="keys")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(alerts.app, name="alerts")
 app.command("audit")(audit.audit)
 app.command("healthcheck")(healthcheck.healthcheck)
 app.command("simulator")(simulator.simulator)
