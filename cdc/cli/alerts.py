@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -65,8 +66,8 @@ def list_(
     raise typer.Exit(EXIT_DEGRADED if serious else 0)
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_channels(
     channel: Annotated[str | None, typer.Argument(help="email, slack or webhook; every one if left out.")] = None,
 ) -> None:
     """Send a message through the configured channels, and say what became of it."""
@@ -174,14 +175,19 @@ def _print_past(console: Console, known: _Known) -> None:
 def _as_json(known: _Known, *, everything: bool) -> dict[str, Any]:
     wanted = {name: known.rules.get(name, RuleState(name=name)) for name in RULES}
     found: dict[str, Any] = {
-        "open": [plain(asdict(alert)) for alert in known.live.values() if alert.is_open],
+        "open": [_plain(alert) for alert in known.live.values() if alert.is_open],
         "unknown": [name for name, state in wanted.items() if state.verdict is Verdict.UNKNOWN],
     }
     if everything:
-        found["rules"] = [plain(asdict(state)) for state in wanted.values()]
-        found["past"] = [plain(asdict(alert)) for alert in known.past]
-        found["notices"] = [plain(asdict(notice)) for notice in known.notices]
+        found["rules"] = [_plain(state) for state in wanted.values()]
+        found["past"] = [_plain(alert) for alert in known.past]
+        found["notices"] = [_plain(notice) for notice in known.notices]
     return found
+
+
+def _plain(found: Alert | RuleState | Notice) -> dict[str, Any]:
+    """Give JSON values, which have no infinity."""
+    return {name: None if value == math.inf else value for name, value in plain(asdict(found)).items()}
 
 
 async def _read(settings: Settings) -> _Known:
