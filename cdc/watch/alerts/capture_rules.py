@@ -102,7 +102,7 @@ CAPTURE_RULES: Final = (
     ),
     Rule(
         name="CdcGapUndecided", anchor="gap", levels=bounds(critical=0),
-        measure=measures.undecided, query='cdc_gaps{state="undecided"}',
+        measure=measures.undecided, query='sum without (state) (cdc_gaps{state="undecided"})',
         what="capture and delivery wait for a person to decide on a gap",
         next="nothing reaches the CRM until then",
         command="cdc slot",
@@ -110,7 +110,7 @@ CAPTURE_RULES: Final = (
     Rule(
         name="CdcGapOpen", anchor="gap",
         levels=bounds(warning=0, critical=0, hold=_HOUR, critical_hold=6 * _HOUR),
-        measure=measures.gaps_open, query='cdc_gaps{state="open"}',
+        measure=measures.gaps_open, query='sum without (state) (cdc_gaps{state="open"})',
         what="{value} gaps in what was captured aren't repaired",
         next="a sweep finds what changed in them; until then the CRM may be out of step",
         command="cdc slot",

@@ -58,7 +58,8 @@ DELIVERY_RULES: Final = (
     ),
     Rule(
         name="CdcConcurrencyLimited", anchor="concurrency", levels=bounds(warning=5, critical=50),
-        measure=measures.concurrency, query='cdc_zoho_calls_recent{outcome="concurrency"}',
+        measure=measures.concurrency,
+        query='sum without (outcome) (cdc_zoho_calls_recent{outcome="concurrency"})',
         what="the CRM turned {value} calls away in ten minutes because there were too many at once",
         next="they are tried again; delivery slows down",
         command="cdc status",
