@@ -138,7 +138,7 @@ def _sentence(rule: Rule, kind: Kind, alert: Alert, pipeline: str, now: datetime
     again = "Still: " if kind is Kind.REMINDED else ""
     what = again + (what if again else what[:1].upper() + what[1:])
     following = rule.next[:1].upper() + rule.next[1:]
-    return f"{what}{detail} on {pipeline}, since {since} ago. {following}. Do: {rule.command}."
+    return f"{what}{detail} on {pipeline}, for {since}. {following}. Do: {rule.command}."
 
 
 def _tag(kind: Kind, severity: Severity) -> str:
