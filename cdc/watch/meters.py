@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
 
 from sinks.calls import Called
 
@@ -23,6 +24,12 @@ class Meters:
             "cdc_zoho_request_seconds", "Time that answered calls took.", ["kind"], buckets=_BUCKETS,
             registry=self.registry,
         )  # fmt: skip
+
+    def described(self) -> list[tuple[Metric, tuple[str, ...]]]:
+        """Give each metric without samples, and the names of its labels."""
+        return [(metric, ("kind", "outcome")) for metric in self._calls.describe()] + [
+            (metric, ("kind",)) for metric in self._seconds.describe()
+        ]
 
     def called(self, called: Called) -> None:
         """Count a call."""

@@ -23,7 +23,8 @@ from cdc.runtime.doctor.table import CHECKS
 from cdc.settings import Settings
 from cdc.state.database import shipped_migrations
 from sinks.reasons import Fault, Reason
-from tests.support import faults
+from tests.support import faults, prometheus
+from tests.support.watch_pages import alerts_page, metrics_page
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -277,6 +278,8 @@ PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "reasons.md": reasons_page,
         "state.md": state_page,
         "doctor.md": doctor_page,
+        "metrics.md": metrics_page,
+        "alerts.md": alerts_page,
     }
 )
 
@@ -286,4 +289,5 @@ if __name__ == "__main__":
     for page, write in PAGES.items():
         (FOLDER / page).write_text(write(), encoding="utf-8")
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    prometheus.write()
     faults.PAGE.write_text(faults.current_page(), encoding="utf-8")
