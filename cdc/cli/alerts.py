@@ -43,9 +43,14 @@ class _Known:
 
     live: Mapping[str, Alert]
     rules: Mapping[str, RuleState]
-    past: Sequence[Alert]
+    closed: Sequence[Alert]
     notices: Sequence[Notice]
     at: datetime
+
+    @property
+    def past(self) -> list[Alert]:
+        """What is over, also what people have yet to be told is."""
+        return [*(alert for alert in self.live.values() if not alert.is_open), *self.closed]
 
 
 @app.command("list")
