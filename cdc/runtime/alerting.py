@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -112,6 +112,8 @@ class Alerting:
                 taken = step(rule, readings[name], states.get(name, RuleState(name=name)), before, hush=hush, now=now)
                 steps.append(await self._write(conn, taken, before))
             await memory.store_rules(conn, self.pipeline, [one.state for one in steps])
+            for name in live.keys() - RULES.keys():  # of a version with other rules
+                await memory.update_alert(conn, replace(live[name], resolved_at=now, closed_at=now))
         return steps
 
     async def _write(self, conn: AsyncConnection[Any], taken: Step, before: Alert | None) -> Step:

@@ -24,6 +24,9 @@ RETENTION: LiteralString = "delete from cdc.call_usage where bucket < now() - in
 _FILE: Final = -1
 """The band of calls that carry files; their time says nothing of the service."""
 
+_THEIRS: Final = frozenset(outcome.value for outcome in Outcome if outcome.is_theirs)
+_UNANSWERED: Final = frozenset(outcome.value for outcome in Outcome if not outcome.is_answered)
+
 Entry = tuple[datetime, str, str, int]
 """Minute, kind, outcome and band."""
 
@@ -60,7 +63,7 @@ class CallActivity:
     @property
     def failed(self) -> int:
         """Those that the service failed: errors of its own, no answer, or not to be reached."""
-        return sum(count for outcome, count in self.by_outcome.items() if Outcome(outcome).is_theirs)
+        return sum(count for outcome, count in self.by_outcome.items() if outcome in _THEIRS)
 
     @property
     def answered(self) -> int:
@@ -97,7 +100,7 @@ async def read_calls(conn: AsyncConnection[Any]) -> CallActivity:
     bands = [0] * (len(BANDS) + 1)
     for outcome, band, calls in rows:
         outcomes[outcome] += calls
-        if band != _FILE and Outcome(outcome).is_answered:
+        if band != _FILE and outcome not in _UNANSWERED:
             bands[band] += calls
     return CallActivity(by_outcome=dict(sorted(outcomes.items())), by_band=tuple(bands))
 

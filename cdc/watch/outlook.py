@@ -78,11 +78,14 @@ class Picture:
 
 
 _VOLUME: LiteralString = """
-select count(*) filter (where created_at > now() - interval '1 day'),
-       count(*) filter (where created_at <= now() - interval '1 day'),
-       count(distinct date_bin('1 day', created_at, now())) filter (where created_at <= now() - interval '1 day')
-from cdc.zoho_sync_log
-where status = 'success' and created_at > now() - make_interval(days => %s)
+select coalesce(sum(operations) filter (where age = 0), 0)::bigint,
+       coalesce(sum(operations) filter (where age > 0), 0)::bigint, count(*) filter (where age > 0)
+from (
+    select floor(extract(epoch from now() - created_at) / 86400)::integer as age, count(*) as operations
+    from cdc.zoho_sync_log
+    where status = 'success' and created_at > now() - make_interval(days => %s)
+    group by 1
+) as of_days
 """
 
 

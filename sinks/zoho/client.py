@@ -299,9 +299,7 @@ class ZohoClient:
     def _called(self, request: Request, started: float, outcome: Outcome, remaining: int | None = None) -> Called:
         seconds = max(0.0, self._clock() - started)
         is_file = request.route.is_file or request.route.upload is not None
-        return Called(
-            kind=request.kind.value, outcome=outcome, seconds=seconds, is_file=is_file, remaining=remaining
-        )
+        return Called(kind=request.kind.value, outcome=outcome, seconds=seconds, is_file=is_file, remaining=remaining)
 
     def _log(self, request: Request, started: float, *, credits: int, **result: str | int) -> None:
         took_ms = round((self._clock() - started) * 1000)

@@ -82,7 +82,7 @@ CASES: list[Case] = [
     ("CdcSlotsExhausted", CRITICAL, picture({"free": {"slots": 3, "senders": 0}})),
     ("CdcSlotsExhausted", None, picture({"free": {"slots": 2, "senders": 2}})),
     ("CdcCaptureStalled", CRITICAL, picture(slot=slot(captured=behind(9_000_000, 301.0)))),
-    ("CdcCaptureStalled", CRITICAL, picture(slot=slot(captured=behind(9_000_000, None)))),
+    ("CdcCaptureStalled", CRITICAL, picture(slot=slot(captured=behind(20_000_000, None)))),
     ("CdcCaptureStalled", None, picture(slot=slot(captured=behind(9_000_000, 300.0)))),
     ("CdcReplicationLag", WARNING, picture(slot=slot(captured=behind(9_000_000, 31.0)))),
     ("CdcReplicationLag", None, picture(slot=slot(captured=behind(9_000_000, 30.0)))),
@@ -159,6 +159,7 @@ CASES: list[Case] = [
 """(alert, severity once it has been so for as long as the rule asks, picture)"""
 
 UNKNOWN: list[tuple[str, Picture]] = [
+    ("CdcCaptureStalled", picture(slot=slot(captured=behind(9_000, None)))),
     *(
         (name, picture({"free": {}}, slot=None))
         for name in (

@@ -25,6 +25,8 @@ LEAST_FAILED: Final = 3
 """Calls in ten minutes that must have failed before their share counts."""
 TOLD_FRESH: Final = timedelta(minutes=15)
 """For how long the CRM's own figure of its credits is worth comparing with ours."""
+MUCH_BYTES: Final = 16 * 1024**2
+"""WAL that nobody writes in a moment; a segment."""
 WEEK_SECONDS: Final = 7 * 86_400.0
 SIGN_IN: Final = frozenset(
     reason.name for reason in Reason if reason.fault is Fault.AUTH and reason is not Reason.TOKEN_THROTTLED
@@ -68,7 +70,7 @@ def slot_inactive(picture: Picture) -> Reading:
 
 
 def capture_lag(picture: Picture) -> Reading:
-    """How old the oldest WAL is that isn't captured; a week if it is older than what was sampled."""
+    """How old the oldest WAL is that isn't captured; a week if it is much, and older than what was sampled."""
     status = picture.status
     if status.slot is None:
         return Unknown("the source can't be asked")
@@ -77,7 +79,9 @@ def capture_lag(picture: Picture) -> Reading:
     captured = status.slot.captured
     if captured.seconds_behind is not None:
         return Measured(captured.seconds_behind)
-    return Measured(WEEK_SECONDS if captured.bytes_behind else 0.0)
+    if captured.bytes_behind is not None and captured.bytes_behind >= MUCH_BYTES:
+        return Measured(WEEK_SECONDS)
+    return Measured(0.0) if captured.bytes_behind == 0 else Unknown("no sample of the WAL is that old")
 
 
 def retained_share(slot: SlotHealth) -> float | None:

@@ -281,6 +281,16 @@ async def test_a_database_that_is_away_is_waited_for_and_the_dead_man_falls_sile
     assert database.execute("select * from cdc.alert_turn") == [], "another process may go on at once"
 
 
+async def test_an_alert_of_which_there_is_no_rule_any_more_ends(scene: Scene, pool: Pool, database: Database) -> None:
+    database.execute(
+        "insert into cdc.alert (pipeline, name, severity, opened_at) values (%s, 'CdcOfOld', 'critical', now())", [P]
+    )
+    await scene.at(0, scene.process())
+    async with pool.connection() as conn:
+        assert await memory.live_alerts(conn, P) == {}
+    assert scene.ears.told == []
+
+
 async def test_what_is_looked_at_comes_from_both_databases(pool: Pool, database: Database) -> None:
     keyring = Keyring.parse(KEY)
     async with StoredTokens(pool, keyring).locked() as tokens:
