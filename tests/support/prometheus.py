@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client.core import Metric
 
-from cdc.state.alerts import Severity
 from cdc.watch.alerts.rule import Level, Rule, Unit
 from cdc.watch.alerts.rules import RULES
 from cdc.watch.metrics import families
@@ -85,33 +84,33 @@ def _span(seconds: float) -> str:
 
 
 def tests_file() -> str:
-    """Unit tests for promtool: each picture as constant series, and the alerts that must fire in the end."""
+    """Unit tests for promtool: each rule with the pictures of its cases as constant series, told apart by a label."""
     parts = [_NOTE, f"rule_files:\n  - alerts.yml\nevaluation_interval: {_STEP}m\ntests:\n"]
-    parts += [_test(number, *case) for number, case in enumerate(CASES)]
+    parts += [_test(rule, [shown for name, _, shown in CASES if name == rule.name]) for rule in RULES.values()]
     labels = f'alertname="CdcDown", alertstate="firing", severity="critical", job="{JOB}", instance="a"'
     up = f'      - series: \'up{{job="{JOB}", instance="a"}}\'\n        values: "0x3"\n'
-    parts.append(_case("CdcDown: critical", "CdcDown", up, 2 * _STEP, _firing(labels)))
+    parts.append(_case("CdcDown", up, 2 * _STEP, _firing(labels)))
     return "".join(parts)
 
 
-def _test(number: int, name: str, severity: Severity | None, shown: Picture) -> str:
-    rule = RULES[name]
+def _test(rule: Rule, shown: Sequence[Picture]) -> str:
     steps = math.ceil(max(level.hold for level in rule.levels) / 60 / _STEP) + 1
-    series = "".join(
-        f"      - series: '{line}'\n        values: \"{_sample(value)}x{steps}\"\n"
-        for line, value in _series(shown, rule.query)
-    )
-    labels = 'alertname="{}", alertstate="firing", severity="{}", pipeline="test"'
-    expected = "".join(
-        _firing(labels.format(name, level.severity.value)) for level in rule.levels if _fires(rule, level, shown)
-    )
-    label = f"{name} {number}: {severity.value if severity else 'fine'}"
-    return _case(label, name, series, steps * _STEP, expected)
+    series, firing = "", ""
+    for number, one in enumerate(shown):
+        for line, value in _series(one, rule.query, f"case {number}"):
+            series += f"      - series: '{line}'\n        values: \"{_sample(value)}x{steps}\"\n"
+        for level in rule.levels:
+            if _fires(rule, level, one):
+                firing += _firing(
+                    f'alertname="{rule.name}", alertstate="firing", severity="{level.severity.value}",'
+                    f' pipeline="case {number}"'
+                )
+    return _case(rule.name, series, steps * _STEP, firing)
 
 
-def _case(label: str, name: str, series: str, minutes: int, expected: str) -> str:
+def _case(name: str, series: str, minutes: int, expected: str) -> str:
     return (
-        f"  - name: {json.dumps(label)}\n    interval: {_STEP}m\n    input_series:\n{series}"
+        f"  - name: {name}\n    interval: {_STEP}m\n    input_series:\n{series}"
         f'    promql_expr_test:\n      - expr: \'ALERTS{{alertname="{name}", alertstate="firing"}}\'\n'
         f"        eval_time: {minutes}m\n        exp_samples:{' []' if not expected else ''}\n{expected}"
     )
@@ -127,17 +126,17 @@ def _fires(rule: Rule, level: Level, shown: Picture) -> bool:
     return rule.beyond(level, getattr(reading, "value", None))
 
 
-def _series(shown: Picture, query: str) -> Iterator[tuple[str, float]]:
-    """Give the samples of the metrics that a query names, as `name{labels}` with a label that every one has."""
+def _series(shown: Picture, query: str, label: str) -> Iterator[tuple[str, float]]:
+    """Give the samples of the metrics that a query names, as `name{labels}` with one more label."""
     wanted = set(re.findall(r"cdc_\w+", query))
     for family in families(shown):
         if family.name in wanted:
-            yield from _lines(family)
+            yield from _lines(family, label)
 
 
-def _lines(family: Metric) -> Iterator[tuple[str, float]]:
+def _lines(family: Metric, label: str) -> Iterator[tuple[str, float]]:
     for sample in family.samples:
-        labels = {**sample.labels, "pipeline": "test"}
+        labels = {**sample.labels, "pipeline": label}
         yield f"{sample.name}{{{', '.join(f'{k}={json.dumps(v)}' for k, v in labels.items())}}}", sample.value
 
 
