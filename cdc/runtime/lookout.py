@@ -21,7 +21,7 @@ from cdc.state.tokens import StoredTokens
 from cdc.watch.outlook import Outlook, Picture, Volume, read_free, read_open, read_reconciled, read_volume
 from cdc.watch.status import read_status
 
-VOLUME_SECONDS: Final = 600.0
+VOLUME_SECONDS: Final = 1_800.0
 
 
 class Lookout:
