@@ -106,9 +106,6 @@ from cdc.reconcile_run where slot = %s and kind <> 'apply' and complete order by
 
 async def read_reconciled(state: AsyncConnection[Any], slot: str) -> Reconciled | None:
     """Give what the last complete comparison found."""
-    there = await (await state.execute("select to_regclass('cdc.reconcile_run') is not null")).fetchone()
-    if there is None or not there[0]:
-        return None
     row = await (await state.execute(_RECONCILED, [slot])).fetchone()
     return None if row is None else Reconciled(*row)
 

@@ -20,6 +20,7 @@ from cdc.source.views import views_hash
 from cdc.state.envelope import Keyring
 from cdc.state.tokens import StoredTokens
 from cdc.state.truth import view_identifier
+from sinks.calls import Called
 from sinks.scan import Scannable
 from sinks.zoho.client import CreditBook
 from sinks.zoho.connect import build_sinks, open_client, scanners
@@ -43,6 +44,10 @@ class Meter:
         """See `sinks.zoho.client.CreditBook`."""
         self.spent[self.doing] += credits
         await self._book.spend(kind, credits)
+
+    async def note(self, called: Called) -> None:
+        """See `sinks.zoho.client.CreditBook`."""
+        await self._book.note(called)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cdc.state import mutes
 from cdc.state.alerts import Severity, Verdict
 from cdc.state.database import Pool, open_pool
 from cdc.state.envelope import Keyring
+from cdc.state.reconciles import ReconcileRun, record_run
 from cdc.state.tokens import StoredTokens
 from cdc.watch.alerts.rules import RULES
 from cdc.watch.alerts.wording import Message
@@ -319,28 +320,15 @@ async def test_a_source_that_is_away_is_seen_and_stops_nothing(pool: Pool, datab
     assert (seen.status.slot, seen.outlook.free) == (None, {})
 
 
-async def test_what_a_comparison_found_is_read_where_there_is_one(pool: Pool, database: Database) -> None:
-    there = database.execute("select to_regclass('cdc.reconcile_run') is not null")[0][0]
-    if not there:
-        database.execute(
-            "create table cdc.reconcile_run (id bigint generated always as identity, slot text, kind text,"
-            " ended_at timestamptz default now(), complete boolean, compared bigint, differing bigint, counts jsonb)"
-        )
-    columns = {row[0] for row in database.execute(
-        "select column_name::text from information_schema.columns where table_name = 'reconcile_run'"
-        " and is_nullable = 'NO' and column_default is null and is_identity = 'NO'"
-    )}  # fmt: skip
-    more: dict[str, object] = {
-        "requested_by": "t", "started_at": "now", "verdict": "differs", "fixed": 0, "remaining": 0, "crm_counts": "{}",
-        "credits_before": 0, "credits_planned": 0, "credits_used": 0, "mapping": "x",
-    }  # fmt: skip
-    values = {
-        "slot": P, "kind": "report", "complete": True, "compared": 1_000, "differing": 7,
-        "counts": '{"contacts": {"duplicate": 2, "stale": 5}, "tasks": {"duplicate": 1}}',
-        **{name: value for name, value in more.items() if name in columns},
-    }  # fmt: skip
-    names, places = ", ".join(values), ", ".join(["%s"] * len(values))
-    database.execute(f"insert into cdc.reconcile_run ({names}) values ({places})", list(values.values()))
+async def test_what_the_last_complete_comparison_found_is_read(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        for complete, differing in ((True, 9), (True, 7), (False, 1)):
+            await record_run(conn, ReconcileRun(
+                slot=P, kind="report", requested_by="t", started_at=START, verdict="differs", complete=complete,
+                barrier_lsn=None, compared=1_000, differing=differing, fixed=0, remaining=0,
+                counts={"contacts": {"duplicate": 2, "stale": 5}, "tasks": {"duplicate": 1}}, crm_counts={},
+                credits_before=0, credits_planned=0, credits_used=0, mapping="x",
+            ))  # fmt: skip
     seen = (await Lookout(pool, pool, P, credit_limit=1_000, encryption_key=KEY).look()).outlook.reconciled
 
     assert seen is not None
