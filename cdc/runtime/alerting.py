@@ -22,7 +22,7 @@ from cdc.settings import Settings
 from cdc.state import alerts as memory
 from cdc.state.alerts import Alert, Notice, RuleState
 from cdc.state.database import Pool
-from cdc.waiting import wait_at_most
+from cdc.waiting import unless, wait_at_most
 from cdc.watch.alerts.life import Kind, Step, hushed, step, to_tell, told
 from cdc.watch.alerts.rules import RULES
 from cdc.watch.alerts.wording import Links, Message, compose
@@ -68,7 +68,7 @@ class Alerting:
         await wait_at_most(stop, FIRST_SECONDS)
         while not stop.is_set():
             try:
-                await self.evaluate()
+                await unless(stop, self.evaluate())  # a channel that takes its time doesn't hold up a stop
             except (psycopg.Error, TimeoutError) as error:  # the database comes back
                 log.warning("alerts_not_evaluated", error=type(error).__name__)
             await wait_at_most(stop, EVERY_SECONDS)

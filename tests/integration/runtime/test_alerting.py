@@ -282,6 +282,26 @@ async def test_a_database_that_is_away_is_waited_for_and_the_dead_man_falls_sile
     assert database.execute("select * from cdc.alert_turn") == [], "another process may go on at once"
 
 
+async def test_a_channel_that_takes_its_time_does_not_hold_up_a_stop(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerting, "FIRST_SECONDS", 0.0)
+    stop, asked = asyncio.Event(), asyncio.Event()
+
+    class Slow(Heard):
+        async def send(self, message: Message) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+    scene.shown = picture(**BAD)
+    running = asyncio.create_task(scene.process(channels=[Slow()]).run(stop))
+    await asyncio.wait_for(asked.wait(), 20)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+    await scene.at(1, scene.process("b"), **BAD)
+    assert scene.ears.told == ["CdcFailedSyncs opened"], "it stays due, for whoever comes next"
+
+
 async def test_an_alert_of_which_there_is_no_rule_any_more_ends(scene: Scene, pool: Pool, database: Database) -> None:
     database.execute(
         "insert into cdc.alert (pipeline, name, severity, opened_at) values (%s, 'CdcOfOld', 'critical', now())", [P]
