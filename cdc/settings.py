@@ -579,7 +579,8 @@ def _doorbell_contradictions(settings: Settings) -> Iterator[ConfigError]:
                 "CDC_TRANSPORT=realtime needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY",
                 fix="set both (dashboard, API Keys); the key may stand in a file: SUPABASE_SERVICE_ROLE_KEY_FILE",
             )
-    has_secret = settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets or settings.has_dashboard_access
+    tokens = settings.cdc_webhook_tokens or settings.cdc_webhook_signing_secrets or settings.cdc_metrics_tokens
+    has_secret = tokens or settings.has_dashboard_access
     if settings.is_http_public and settings.cdc_http_port is not None and not has_secret:
         yield ConfigError(
             f"CDC_HTTP_HOST={settings.cdc_http_host} can be reached from elsewhere, and neither a webhook nor the "

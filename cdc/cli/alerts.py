@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cdc.cli.audit import note
 from cdc.cli.start import EXIT_DEGRADED, EXIT_ERROR, begin, begin_with_settings, open_databases, who
 from cdc.cli.wording import exact_duration
 from cdc.errors import ConfigError
@@ -213,15 +214,20 @@ async def _record(settings: Settings, made: Sequence[Notice]) -> None:
 
 
 async def _mute(settings: Settings, name: str, seconds: float) -> datetime:
-    async with open_databases(settings) as (_, state):
+    async with open_databases(settings) as (_, state), state.transaction():
+        await note(state, "alert.mute", name, because=f"for {exact_duration(seconds)}")
         return await mutes.mute(state, settings.cdc_slot, name, seconds, who())
 
 
 async def _unmute(settings: Settings, name: str) -> bool:
-    async with open_databases(settings) as (_, state):
-        return await mutes.unmute(state, settings.cdc_slot, name)
+    async with open_databases(settings) as (_, state), state.transaction():
+        was_muted = await mutes.unmute(state, settings.cdc_slot, name)
+        await note(state, "alert.unmute", name, count=int(was_muted))
+    return was_muted
 
 
 async def _acknowledge(settings: Settings, name: str) -> bool:
-    async with open_databases(settings) as (_, state):
-        return await mutes.acknowledge(state, settings.cdc_slot, name, who())
+    async with open_databases(settings) as (_, state), state.transaction():
+        is_open = await mutes.acknowledge(state, settings.cdc_slot, name, who())
+        await note(state, "alert.ack", name, count=int(is_open))
+    return is_open

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final
 
 import psycopg
 import structlog
@@ -21,12 +17,10 @@ from starlette.responses import Response
 from cdc.watch.metrics import families
 from cdc.watch.outlook import Picture
 from cdc.web.refusals import Refusal
+from cdc.web.sharing import SharedRead
 from cdc.web.signatures import has_token
 
 log = structlog.get_logger()
-
-FRESH_SECONDS: Final = 2.0
-_LOOK_SECONDS: Final = 10.0
 
 
 def check_reader(request: Request, tokens: tuple[str, ...]) -> None:
@@ -61,38 +55,35 @@ class _Families(Collector):
         return families(self._picture)
 
 
-@dataclass(slots=True)
 class Metrics:
     """The endpoint.
 
-    Attributes:
+    Args:
         look: reads the picture; asked once in two seconds at the most.
         process: what this process counts.
         tokens: that a reader may send.
     """
 
-    look: Callable[[], Awaitable[Picture]]
-    process: CollectorRegistry
-    tokens: tuple[str, ...] = field(repr=False)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _known: tuple[float, bytes] | None = None
+    def __init__(
+        self, look: Callable[[], Awaitable[Picture]], process: CollectorRegistry, tokens: tuple[str, ...]
+    ) -> None:
+        self._pictures = SharedRead(look)
+        self._process = process
+        self._tokens = tokens
 
     async def answer(self, request: Request) -> Response:
         """Answer Prometheus."""
-        check_reader(request, self.tokens)
+        check_reader(request, self._tokens)
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                body = await self._body()
+            picture = await self._pictures.now()
         except (psycopg.Error, TimeoutError) as error:
             log.warning("metrics_not_read", error=type(error).__name__)
             raise Refusal(503, "database_away", "the state database can't be asked", {"retry-after": "5"}) from None
+        registry = CollectorRegistry()
+        registry.register(_Families(picture))
+        body = generate_latest(registry) + generate_latest(self._process)
         return Response(body, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
-    async def _body(self) -> bytes:
-        async with self._turn:
-            now = time.monotonic()
-            if self._known is None or now - self._known[0] >= FRESH_SECONDS:
-                registry = CollectorRegistry()
-                registry.register(_Families(await self.look()))
-                self._known = time.monotonic(), generate_latest(registry)
-            return self._known[1] + generate_latest(self.process)
+    async def close(self) -> None:
+        """End a read that is under way."""
+        await self._pictures.close()

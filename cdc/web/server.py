@@ -116,7 +116,8 @@ async def receiving(
         yield None
         return
     webhooks, health = Webhooks.make(settings, profile, state), Health(state, status)
-    app: ASGIApp = Hardened(build_app(webhooks, health, metrics=metrics, access=access, routes=routes), allowed_hosts(settings))
+    endpoints = build_app(webhooks, health, metrics=metrics, access=access, routes=routes)
+    app: ASGIApp = Hardened(endpoints, allowed_hosts(settings))
     if settings.cdc_trusted_proxies:
         app = cast("ASGIApp", ProxyHeadersMiddleware(app, list(words_in(settings.cdc_trusted_proxies))))  # type: ignore[arg-type]
     async with serving(app, settings.cdc_http_host, settings.cdc_http_port) as url:
@@ -124,8 +125,9 @@ async def receiving(
         try:
             yield url
         finally:
-            if status is not None:
-                await status.close()
+            for shared in (status, metrics):
+                if shared is not None:
+                    await shared.close()
 
 
 @asynccontextmanager

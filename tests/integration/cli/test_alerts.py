@@ -89,6 +89,11 @@ def test_one_sees_to_it_and_another_wants_to_hear_nothing(database: Database) ->
     assert "muted until" in listed
     assert alerts("unmute", "CdcFailedSyncs").stdout == "CdcFailedSyncs is told of again\n"
     assert alerts("unmute", "CdcFailedSyncs").stdout == "CdcFailedSyncs was not muted\n"
+    noted = database.execute("select action, subject, because from cdc.audit order by id")
+    assert noted == [
+        ("alert.ack", "CdcFailedSyncs", ""), ("alert.mute", "CdcFailedSyncs", "for 2 h"),
+        ("alert.unmute", "CdcFailedSyncs", ""),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
