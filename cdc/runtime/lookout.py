@@ -17,7 +17,7 @@ from cdc.runtime.limits import credit_limit
 from cdc.settings import Settings
 from cdc.state.database import Pool
 from cdc.state.envelope import Keyring
-from cdc.state.tokens import StoredTokens
+from cdc.state.secrets import check_keys, sealed_values
 from cdc.watch.outlook import Outlook, Picture, Volume, read_free, read_open, read_reconciled, read_volume
 from cdc.watch.status import read_status
 
@@ -50,7 +50,7 @@ class Lookout:
         self._state = state
         self._pipeline = pipeline
         self._credit_limit = credit_limit
-        self._tokens = StoredTokens(state, Keyring.parse(encryption_key))
+        self._keyring = Keyring.parse(encryption_key)
         self._clock = clock
         self._volume: tuple[float, Volume] | None = None
 
@@ -68,7 +68,7 @@ class Lookout:
                 volume=await self._volume_of(state),
                 reconciled=await read_reconciled(state, self._pipeline),
                 free=free,
-                key_fits=await self._key_fits(),
+                key_fits=await self._key_fits(state),
                 alerts=await read_open(state, self._pipeline),
             )
         return Picture(status, outlook)
@@ -86,11 +86,14 @@ class Lookout:
             self._volume = now, await read_volume(state)
         return self._volume[1]
 
-    async def _key_fits(self) -> bool | None:
+    async def _key_fits(self, state: AsyncConnection[Any]) -> bool | None:
+        if not await sealed_values(state):
+            return None
         try:
-            return None if await self._tokens.load() is None else True
+            await check_keys(state, self._keyring)
         except CdcError:
             return False
+        return True
 
 
 def make_lookout(environment: Environment, settings: Settings, connections: Connections) -> Lookout:

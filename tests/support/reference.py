@@ -66,7 +66,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("The database", r"DATABASE_URL|CDC_STATE_DSN|CDC_ENCRYPTION_KEY|CDC_PROFILE|CDC_TRANSPORT"),
     ("Zoho CRM", r"ZOHO_.*"),
     ("Supabase Realtime, where no slot can be had", r"SUPABASE_.*|CDC_REALTIME_.*"),
-    ("Alerts", r"CDC_ALERT_.*"),
+    ("Alerts", r"CDC_ALERT_.*|CDC_HEARTBEAT_URL|CDC_DASHBOARD_URL|CDC_RUNBOOK_URL"),
     ("HTTP: webhooks, page, metrics", r"CDC_(HTTP|WEBHOOK|WEB|AUTH|SESSION|METRICS)_.*"),
     ("Slot and publication", r"CDC_(SLOT.*|PUBLICATION)"),
     ("The rest, seldom changed", r".*"),

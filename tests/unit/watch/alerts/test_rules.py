@@ -14,6 +14,7 @@ from cdc.watch.alerts.rule import Measured, Unknown
 from cdc.watch.alerts.rules import RULES
 from cdc.watch.outlook import Picture
 from tests.support.alerts import CASES, UNKNOWN, picture
+from tests.support.reference import commands
 from tests.support.status import NOW
 
 
@@ -87,3 +88,9 @@ def test_the_three_alerts_of_the_first_plan_have_its_bounds() -> None:
     assert ("critical", 0.9) in bounds["CdcCreditsHigh"]
     assert ("warning", 10) in bounds["CdcFailedSyncs"]
     assert ("warning", 100) in bounds["CdcQueueDepth"]
+
+
+def test_every_command_that_people_are_told_to_run_is_there() -> None:
+    known = {" ".join(("cdc", *path)) for path, _ in commands()}
+
+    assert {rule.command for rule in RULES.values()} <= known
