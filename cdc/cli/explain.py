@@ -93,7 +93,7 @@ def _section(title: str, lines: Iterator[str] | list[str]) -> Iterator[str]:
 
 def _changes(story: Story) -> Iterator[str]:
     found = story.searched
-    if found.since is None:
+    if found is None or found.since is None:
         yield "nothing was ever captured"
         return
     if found.total > len(found.changes):

@@ -14,7 +14,7 @@ from cdc.errors import CdcError, ConfigError
 from cdc.routing.feeds import Feed, Lane, Profile, qualified
 from cdc.runtime import comparing
 from cdc.runtime.comparing import Case, compare, differing
-from cdc.runtime.story import Call, Change, Dirty, InCrm, Pair, Searched, Standing, Step, Story
+from cdc.runtime.story import Call, Change, Dirty, InCrm, InView, Pair, Searched, Standing, Step, Story
 from cdc.state import journal
 from cdc.state.control import EVERYTHING, pauses
 from cdc.state.journal import RetentionOvertook, Span
@@ -66,6 +66,8 @@ async def explain(
     key: str,
     hash_key: bytes,
     sink: Readable | None,
+    *,
+    with_journal: bool = True,
 ) -> Story:
     """Gather all that is known of a key.
 
@@ -77,6 +79,7 @@ async def explain(
         key: as text; it need not have been seen by anybody.
         hash_key: keys the ledger's hashes.
         sink: that holds the record; None to leave the CRM out.
+        with_journal: look for its changes; that reads the whole journal.
 
     Raises:
         ProfileError: if the view can't be read.
@@ -93,7 +96,7 @@ async def explain(
         feed=feed.name,
         key=key,
         view=feed.view,
-        searched=await _search(state, slot, feed, key),
+        searched=await _search(state, slot, feed, key) if with_journal else None,
         dirty=dirty,
         in_view=bool(case.rows) or bool(case.plan.refused),
         steps=_steps(feed, case),
@@ -101,6 +104,7 @@ async def explain(
         calls=await _calls(state, feed, records),
         pauses=await _pauses(state, feed),
         in_crm=None if sink is None else await _in_crm(sink, feed, key, case),
+        rows=[InView(row.event_id or row.key, row.fields) for row in case.rows],
     )
 
 

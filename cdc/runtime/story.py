@@ -114,6 +114,14 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class InView:
+    """A row of the view, as it would be sent."""
+
+    record_id: str
+    fields: Mapping[str, FieldValue] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class InCrm:
     """What the CRM holds of a record. `found` False: it isn't there."""
 
@@ -128,7 +136,9 @@ class Story:
     """All that is known of one key.
 
     Attributes:
+        searched: None if the journal wasn't looked through.
         in_view: the feed's view shows it.
+        rows: what it shows; not in the JSON.
         pauses: scopes that keep its feed from being delivered, with their reason.
         in_crm: None if the CRM wasn't asked.
     """
@@ -136,7 +146,7 @@ class Story:
     feed: str
     key: str
     view: str
-    searched: Searched
+    searched: Searched | None
     dirty: Dirty | None
     in_view: bool
     steps: Sequence[Step]
@@ -144,6 +154,7 @@ class Story:
     calls: Sequence[Call]
     pauses: Mapping[str, str]
     in_crm: Sequence[InCrm] | None = None
+    rows: Sequence[InView] = field(default=(), repr=False)
 
     def verdict(self) -> list[str]:
         """Say where its way has ended, or where it is."""
@@ -177,6 +188,8 @@ class Story:
 
     def _unheard(self) -> str:
         found = self.searched
+        if found is None:
+            return "the journal wasn't looked through for it"
         if found.since is None:
             return "nothing was ever captured"
         if found.total:
@@ -195,13 +208,14 @@ class Story:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values; of a field's values only whether they are equal, and a mask."""
+        found = self.searched or Searched((), 0, None)
         return {
             "feed": self.feed,
             "key": self.key,
             "verdict": self.verdict(),
-            "changes": [_plain(change) | {"words": change.words} for change in self.searched.changes],
-            "changes_total": self.searched.total,
-            "journal_since": None if self.searched.since is None else self.searched.since.isoformat(),
+            "changes": [_plain(change) | {"words": change.words} for change in found.changes],
+            "changes_total": found.total,
+            "journal_since": None if found.since is None else found.since.isoformat(),
             "dirty": None if self.dirty is None else _plain(self.dirty),
             "in_view": self.in_view,
             "plan": [_plain(step) for step in self.steps],

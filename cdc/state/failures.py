@@ -40,11 +40,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which parked keys; None leaves a criterion open."""
+    """Which parked keys; None leaves a criterion open.
+
+    Attributes:
+        since: parked at that time or later.
+        until: parked at that time or before, so that who confirms a number gets no more than that.
+        without: none with this reason.
+    """
 
     feed: str | None = None
     keys: Collection[str] | None = None
     reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    without: str | None = None
 
     def params(self) -> dict[str, Any]:
         """Give the parameters of `_SELECTED`."""
@@ -52,6 +61,9 @@ class Selection:
             "feed": self.feed,
             "keys": None if self.keys is None else list(self.keys),
             "reason": self.reason,
+            "since": self.since,
+            "until": self.until,
+            "without": self.without,
         }
 
 
@@ -60,6 +72,13 @@ parked_at is not null
 and (%(feed)s::text is null or feed = %(feed)s)
 and (%(keys)s::text[] is null or key = any(%(keys)s))
 and (%(reason)s::text is null or reason = %(reason)s)
+and (%(since)s::timestamptz is null or parked_at >= %(since)s)
+and (%(until)s::timestamptz is null or parked_at <= %(until)s)
+and (%(without)s::text is null or reason <> %(without)s)
+"""
+# A row comparison can't be used here: the time descends and the rest ascends. The index gives the time's part.
+_BEHIND: LiteralString = """
+parked_at <= %(at)s and (parked_at < %(at)s or (feed, key) > (%(after_feed)s, %(after_key)s))
 """
 
 _COLUMNS: LiteralString = (
@@ -67,13 +86,36 @@ _COLUMNS: LiteralString = (
 )
 
 
-async def failures(conn: AsyncConnection[Any], selection: Selection, *, limit: int = 100) -> list[Failure]:
-    """List parked keys, the latest first."""
+async def failures(
+    conn: AsyncConnection[Any],
+    selection: Selection,
+    *,
+    limit: int = 100,
+    after: tuple[datetime, str, str] | None = None,
+) -> list[Failure]:
+    """List parked keys, the latest first.
+
+    Args:
+        conn: any state connection.
+        selection: which.
+        limit: rows at most.
+        after: time, feed and key of the last row of the page before; None for the first page.
+    """
+    behind: LiteralString = "" if after is None else f"and {_BEHIND}"
+    at, feed, key = after or (None, None, None)
     cursor = await conn.execute(
-        f"select {_COLUMNS} from cdc.outbox where {_SELECTED} order by parked_at desc, feed, key limit %(limit)s",
-        {**selection.params(), "limit": limit},
+        f"select {_COLUMNS} from cdc.outbox where {_SELECTED} {behind} order by parked_at desc, feed, key"
+        " limit %(limit)s",
+        {**selection.params(), "limit": limit, "at": at, "after_feed": feed, "after_key": key},
     )
     return [_failure(row) for row in await cursor.fetchall()]
+
+
+async def count(conn: AsyncConnection[Any], selection: Selection) -> tuple[int, datetime]:
+    """Count parked keys; gives the number, and the database's time at which it was right."""
+    cursor = await conn.execute(f"select count(*), now() from cdc.outbox where {_SELECTED}", selection.params())
+    found, at = await cursor.fetchone() or (0, datetime.min)
+    return int(found), at
 
 
 async def failure(conn: AsyncConnection[Any], feed: str, key: str) -> Failure | None:

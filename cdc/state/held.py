@@ -142,10 +142,20 @@ where {_HELD} group by 1, 2, 3 order by 4 desc, 3
 """
 
 
-async def held_groups(conn: AsyncConnection[Any], selection: HeldSelection) -> list[HeldGroup]:
-    """List what is held, by feed and kind."""
+async def held_groups(
+    conn: AsyncConnection[Any], selection: HeldSelection, *, with_causes: bool = True
+) -> list[HeldGroup]:
+    """List what is held, by feed and kind.
+
+    Args:
+        conn: any state connection.
+        selection: which.
+        with_causes: say what marked them and which fields would change, too; without, it is one statement.
+    """
     params = {**selection.params(), "sample": _SAMPLE}
     groups = await (await conn.execute(_GROUPS_SQL, params)).fetchall()
+    if not with_causes or not groups:
+        return [_group(row) for row in groups]
     causes: dict[tuple[str, str], list[Cause]] = {}
     for feed, kind, lsn, cause, keys in await (await conn.execute(_CAUSES_SQL, params)).fetchall():
         of_group = causes.setdefault((feed, kind), [])
@@ -155,20 +165,22 @@ async def held_groups(conn: AsyncConnection[Any], selection: HeldSelection) -> l
     fields: dict[tuple[str, str], dict[str, int]] = {}
     for feed, kind, name, records in await (await conn.execute(_FIELDS_SQL, params)).fetchall():
         fields.setdefault((feed, kind), {})[name] = records
-    return [
-        HeldGroup(
-            feed=feed,
-            kind=Kind(kind),
-            keys=keys,
-            since=since,
-            as_of=as_of,
-            causes=causes.get((feed, kind), []),
-            fields=fields.get((feed, kind), {}),
-            unchanged=unchanged,
-            sample=sample,
-        )
-        for feed, kind, keys, since, as_of, sample, unchanged in groups
-    ]
+    return [_group(row, causes.get(row[:2], []), fields.get(row[:2], {})) for row in groups]
+
+
+def _group(row: tuple[Any, ...], causes: Sequence[Cause] = (), fields: Mapping[str, int] | None = None) -> HeldGroup:
+    feed, kind, keys, since, as_of, sample, unchanged = row
+    return HeldGroup(
+        feed=feed,
+        kind=Kind(kind),
+        keys=keys,
+        since=since,
+        as_of=as_of,
+        causes=causes,
+        fields=fields or {},
+        unchanged=unchanged,
+        sample=sample,
+    )
 
 
 _OPERATIONS: Final = {"I": "insert", "U": "update", "D": "delete", "T": "truncate"}

@@ -166,6 +166,19 @@ async def read_samples(state: AsyncConnection[Any], slot: str) -> Sequence[Sampl
     return [Sample(at, Lsn.parse(end), safe) for at, end, safe in rows]
 
 
+async def read_retained(state: AsyncConnection[Any], slot: str) -> Sequence[tuple[datetime, int]]:
+    """Give the most WAL that the slot kept in each ten minutes of the last day, oldest first."""
+    cursor = await state.execute(
+        """
+        select date_bin('10 minutes', at, timestamptz '2000-01-01 00:00+00') as begins_at, max(retained_wal_bytes)
+        from cdc.slot_sample where slot = %s and at > now() - interval '24 hours' and retained_wal_bytes is not null
+        group by 1 order by 1
+        """,
+        [slot],
+    )
+    return await cursor.fetchall()
+
+
 async def take_sample(source: AsyncConnection[Any], state: AsyncConnection[Any], slot: str) -> None:
     """Write a sample down. A slot that isn't there leaves one too: the WAL goes on."""
     row = await _read_row(source, slot)

@@ -1,0 +1,95 @@
+"""What the pages stand on, and what every one of them shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cdc.routing.feeds import Profile
+from cdc.state.database import Pool
+from cdc.watch.condition import Condition
+from cdc.watch.status import Status
+from cdc.web.access import Role, Visitor, csrf_token
+from cdc.web.dashboard import formats
+from cdc.web.dashboard.path import Mark
+from cdc.web.rendering import page
+from cdc.web.sharing import StatusFeed
+from sinks.base import Readable
+
+_FLASH: Final = "cdc_told"
+_FLASH_SECONDS: Final = 60
+_LONGEST_FLASH: Final = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the pages need.
+
+    Attributes:
+        status: how things stand, shared with everybody else who shows it.
+        judge: what that comes to.
+        source: pool on the database with the views.
+        state: pool on the state database.
+        profile: whose feeds.
+        slot: name of the slot and of the pipeline.
+        hash_key: keys the ledger's hashes.
+        readers: by feed, what reads a record from the CRM; a feed that isn't in it can't be asked.
+        runbook: address that the runbook's anchors are put behind; empty if it is nowhere to be linked to.
+    """
+
+    status: StatusFeed
+    judge: Callable[[Status], Condition]
+    source: Pool
+    state: Pool
+    profile: Profile
+    slot: str
+    hash_key: bytes = field(repr=False)
+    readers: Mapping[str, Readable]
+    runbook: str = ""
+
+
+def show(request: Request, visitor: Visitor, template: str, status: int = 200, **values: Any) -> Response:
+    """Make a page, with what every page shows."""
+    told = request.cookies.get(_FLASH)
+    answer = page(
+        f"dashboard/{template}",
+        status,
+        visitor=visitor,
+        may_act=visitor.role >= Role.OPERATOR,
+        csrf=csrf_token(request),
+        told=None if told is None else unquote(told)[:_LONGEST_FLASH],
+        path=request.url.path,
+        fmt=formats,
+        Mark=Mark,
+        link=link,
+        **values,
+    )
+    if told is not None:
+        answer.delete_cookie(_FLASH, path="/", httponly=True, samesite="lax")
+    return answer
+
+
+def go(request: Request, location: str, words: str) -> Response:
+    """Answer an action: go on to a page, which says once what was done. A reload there does nothing again."""
+    answer = RedirectResponse(location, 303)
+    answer.set_cookie(
+        _FLASH, quote(words[:_LONGEST_FLASH]), max_age=_FLASH_SECONDS, path="/", httponly=True, samesite="lax",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return answer
+
+
+def link(path: str, **query: object) -> str:
+    """Write an address with those parameters that have a value."""
+    given = {name: str(value) for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def record_path(feed: str, key: str) -> str:
+    """Give the address of a record's page. The key is a parameter: it may be of any signs, dots and slashes too."""
+    return link("/record", feed=feed, key=key)

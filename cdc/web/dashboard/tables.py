@@ -1,0 +1,84 @@
+"""Rows of the page's tables, from what was read. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cdc.routing.feeds import Lane
+from cdc.state.activity import Interval
+from cdc.state.outbox import Counts
+from cdc.watch.status import Status
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What was delivered in an hour of the clock."""
+
+    begins_at: datetime
+    succeeded: int
+    failed: int
+
+
+def by_hour(intervals: Sequence[Interval], until: datetime) -> list[Hour]:
+    """Add the intervals of the last 24 hours up, by hour; hours without any are left out."""
+    hours: dict[datetime, list[int]] = defaultdict(lambda: [0, 0])
+    for part in intervals:
+        if until - part.begins_at <= timedelta(hours=24):
+            hour = hours[_begin(part.begins_at)]
+            hour[0] += part.succeeded
+            hour[1] += part.failed
+    return [Hour(at, *counts) for at, counts in sorted(hours.items())]
+
+
+def highest_by_hour(samples: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
+    """Give the highest value of each hour."""
+    hours: dict[datetime, int] = {}
+    for at, value in samples:
+        hours[_begin(at)] = max(value, hours.get(_begin(at), 0))
+    return sorted(hours.items())
+
+
+def _begin(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A feed and lane in the outbox.
+
+    Attributes:
+        counts: None for a feed of which nothing waits.
+        delivered: records of the feed that the CRM holds; in its first row only.
+        oldest_seconds: age of the oldest change that waits.
+    """
+
+    feed: str
+    delivered: int | None
+    counts: Counts | None
+    oldest_seconds: float | None
+
+
+def queue(status: Status) -> list[Queue]:
+    """Give the outbox by feed and lane, with what is delivered already."""
+    rows = []
+    for feed in sorted({*status.delivered, *(count.feed for count in status.outbox)}):
+        of_feed: list[Counts | None] = [*(count for count in status.outbox if count.feed == feed)]
+        for n, found in enumerate(of_feed or [None]):
+            at = None if found is None else found.oldest
+            age = None if at is None else max(0.0, (status.at - at).total_seconds())
+            rows.append(Queue(feed, status.delivered.get(feed, 0) if n == 0 else None, found, age))
+    return rows
+
+
+def backfilling(status: Status) -> list[tuple[str, int, int]]:
+    """Give what waits in the lane `bulk`: feed, records that wait, records that the CRM holds."""
+    return [
+        (c.feed, c.due + c.gathering + c.in_flight + c.retrying, status.delivered.get(c.feed, 0))
+        for c in status.outbox
+        if c.lane is Lane.BULK and c.due + c.gathering + c.in_flight + c.retrying
+    ]
