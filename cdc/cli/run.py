@@ -13,7 +13,9 @@ from typing import Annotated
 import psycopg
 import typer
 from rich.console import Console
+from starlette.routing import BaseRoute
 
+from cdc.cli.dashboard import dashboard_routes
 from cdc.cli.live import LiveView, Notices, Picture
 from cdc.cli.start import EXIT_DEGRADED, begin, configured_source, run_until_signalled
 from cdc.cli.wording import summary
@@ -141,12 +143,20 @@ class _Run:
         """Serve HTTP, if that is wanted; gives where the dashboard is to be opened, if it is on."""
         settings, access = self._settings, Access.configured(self._settings, environment.encryption_key)
         status = StatusFeed.of(connections, settings)
-        routes = Api(status, connections.state).routes()
         look = make_lookout(environment, settings, connections).look
         metrics = Metrics(look, connections.meters.registry, secrets_in(settings.cdc_metrics_tokens))
-        async with receiving(
-            settings, self._profile, connections.state, status=status, metrics=metrics, access=access, routes=routes
-        ) as url:
+        async with AsyncExitStack() as stack:
+            routes: list[BaseRoute] = [*Api(status, connections.state).routes()]
+            if access is not None and settings.cdc_http_port is not None:
+                routes += await stack.enter_async_context(
+                    dashboard_routes(settings, self._profile, connections, status)
+                )
+            url = await stack.enter_async_context(
+                receiving(
+                    settings, self._profile, connections.state, status=status, metrics=metrics, access=access,
+                    routes=routes,
+                )  # fmt: skip
+            )
             page = f"{url}{access.start_path}" if url is not None and access is not None else None
             if page is not None:
                 self._say(f"dashboard {page}")

@@ -114,8 +114,9 @@ async def failures(
 async def count(conn: AsyncConnection[Any], selection: Selection) -> tuple[int, datetime]:
     """Count parked keys; gives the number, and the database's time at which it was right."""
     cursor = await conn.execute(f"select count(*), now() from cdc.outbox where {_SELECTED}", selection.params())
-    found, at = await cursor.fetchone() or (0, datetime.min)
-    return int(found), at
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always gives a row
+    return int(row[0]), row[1]
 
 
 async def failure(conn: AsyncConnection[Any], feed: str, key: str) -> Failure | None:

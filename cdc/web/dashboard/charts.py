@@ -13,8 +13,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 480
-HEIGHT: Final = 96
+WIDTH: Final = 360
+HEIGHT: Final = 92
 _BASE: Final = HEIGHT - 16
 """Where the axis is; below it stand the hours."""
 _TOP: Final = 6
@@ -75,7 +75,10 @@ def area(
     if spots:
         line = _path(spots, stepped=stepped)
         closed = f"{line}V{_BASE}H{_number(spots[0][0])}Z"
-        drawn = [Markup('<path class="fill" d="{}"/>').format(closed), Markup('<path class="line" d="{}"/>').format(line)]
+        drawn = [
+            Markup('<path class="fill" d="{}"/>').format(closed),
+            Markup('<path class="line" d="{}"/>').format(line),
+        ]
     if limit is not None and limit <= top:
         y = _number(_BASE - _height(limit, top))
         drawn.append(Markup('<path class="limit" d="M0 {}H{}"/>').format(y, WIDTH))

@@ -56,7 +56,10 @@ def _waiting(status: Status) -> Figure:
     retrying = sum(count.retrying for count in status.outbox)
     note = ", ".join(
         words
-        for count, words in ((in_flight, f"{number(in_flight)} under way"), (retrying, f"{number(retrying)} tried again"))
+        for count, words in (
+            (in_flight, f"{number(in_flight)} under way"),
+            (retrying, f"{number(retrying)} tried again"),
+        )
         if count
     )
     return Figure("Waiting", number(status.dirty), note or "none under way", "#queue", of="records")
@@ -65,7 +68,11 @@ def _waiting(status: Status) -> Figure:
 def _success(status: Status) -> Figure:
     done = status.activity
     part = done.success_share
-    note = f"{number(done.failed)} of {number(done.succeeded + done.failed)} failed" if part is not None else "nothing ended"
+    note = (
+        f"{number(done.failed)} of {number(done.succeeded + done.failed)} failed"
+        if part is not None
+        else "nothing ended"
+    )
     mark = _attention(part is not None and part < SUCCESS_GOAL)
     return Figure("Success, 24 h", share(part), note, "/?status=failed#activity", mark=mark)
 
@@ -77,7 +84,13 @@ def _credits(status: Status) -> Figure:
     note = "our own count" if lasts is None else f"at this rate {duration(lasts)} left"
     mark = Mark.BROKEN if used >= 1 else _attention(used > CREDITS_LOW_SHARE or lasts is not None)
     return Figure(
-        "Credits, 24 h", number(spent.used), note, "#credits", of=f"of {number(spent.limit)}", mark=mark, used=min(1.0, used)
+        "Credits, 24 h",
+        number(spent.used),
+        note,
+        "#credits",
+        of=f"of {number(spent.limit)}",
+        mark=mark,
+        used=min(1.0, used),
     )
 
 
@@ -89,10 +102,14 @@ def _wal(status: Status) -> Figure:
         return Figure("WAL held", size(None), "no slot", "#wal", mark=Mark.WAITING)
     held, limit = slot.retained_wal_bytes or 0, slot.limit_bytes
     used = min(1.0, held / limit) if limit else None
-    note = "the slot keeps up" if slot.runway_seconds is None else f"lost in {duration(slot.runway_seconds)} at this rate"
+    note = (
+        "the slot keeps up" if slot.runway_seconds is None else f"lost in {duration(slot.runway_seconds)} at this rate"
+    )
     much = used > SLOT_USED_SHARE if used is not None else held > RETAINED_BYTES
     mark = _attention(much or slot.runway_seconds is not None)
-    return Figure("WAL held", size(held), note, "#wal", of=f"of {size(limit)}" if limit else "no limit", mark=mark, used=used)
+    return Figure(
+        "WAL held", size(held), note, "#wal", of=f"of {size(limit)}" if limit else "no limit", mark=mark, used=used
+    )
 
 
 def _person(status: Status) -> Figure:

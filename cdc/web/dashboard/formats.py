@@ -9,6 +9,7 @@ from sinks.reasons import Reason
 
 NONE: Final = "–"
 _KILO: Final = 1024
+_UNITS: Final = ("kB", "MB", "GB", "TB")
 _LENGTHS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 _KEY_SHOWN: Final = 36
 
@@ -24,12 +25,9 @@ def size(count: int | None) -> str:
         return NONE
     if count < _KILO:
         return f"{count} B"
-    value, unit = float(count), "B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= _KILO
-        if round(value, 1) < _KILO:
-            break
-    return f"{value:.0f} {unit}" if unit == "kB" else f"{value:.1f} {unit}"
+    power = next(n for n in range(len(_UNITS)) if n == len(_UNITS) - 1 or round(count / _KILO ** (n + 1), 1) < _KILO)
+    value = count / _KILO ** (power + 1)
+    return f"{value:.0f} {_UNITS[power]}" if power == 0 else f"{value:.1f} {_UNITS[power]}"
 
 
 def duration(seconds: float | None) -> str:

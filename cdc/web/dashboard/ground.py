@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
@@ -12,8 +12,6 @@ from starlette.responses import RedirectResponse, Response
 
 from cdc.routing.feeds import Profile
 from cdc.state.database import Pool
-from cdc.watch.condition import Condition
-from cdc.watch.status import Status
 from cdc.web.access import Role, Visitor, csrf_token
 from cdc.web.dashboard import formats
 from cdc.web.dashboard.path import Mark
@@ -32,7 +30,6 @@ class Ground:
 
     Attributes:
         status: how things stand, shared with everybody else who shows it.
-        judge: what that comes to.
         source: pool on the database with the views.
         state: pool on the state database.
         profile: whose feeds.
@@ -43,7 +40,6 @@ class Ground:
     """
 
     status: StatusFeed
-    judge: Callable[[Status], Condition]
     source: Pool
     state: Pool
     profile: Profile
@@ -53,12 +49,11 @@ class Ground:
     runbook: str = ""
 
 
-def show(request: Request, visitor: Visitor, template: str, status: int = 200, **values: Any) -> Response:
+def show(request: Request, visitor: Visitor, template: str, /, **values: Any) -> Response:
     """Make a page, with what every page shows."""
     told = request.cookies.get(_FLASH)
     answer = page(
         f"dashboard/{template}",
-        status,
         visitor=visitor,
         may_act=visitor.role >= Role.OPERATOR,
         csrf=csrf_token(request),

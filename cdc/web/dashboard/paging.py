@@ -35,16 +35,18 @@ def parse_cursor(text: str | None) -> Cursor | None:
     """
     if not text:
         return None
+    found = _read(text) if len(text) <= _LONGEST else None
+    if found is None or found.at.tzinfo is None or "\0" in found.feed + found.key:
+        raise Refusal(422, "invalid_page", "this page of the list can't be read; begin at its first page")
+    return found
+
+
+def _read(text: str) -> Cursor | None:
     try:
-        if len(text) > _LONGEST:
-            raise ValueError(text)
-        padded = text + "=" * (-len(text) % 4)
-        at, feed, key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True).decode())
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+        at, feed, key = json.loads(plain)
         found = Cursor(datetime.fromisoformat(at), str(feed), str(key))
-        if found.at.tzinfo is None or "\0" in found.feed + found.key:
-            raise ValueError(text)
-        found.key.encode()
-        found.feed.encode()
+        (found.feed + found.key).encode()
     except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise Refusal(422, "invalid_page", "this page of the list can't be read; begin at its first page") from None
+        return None
     return found

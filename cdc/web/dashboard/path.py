@@ -110,7 +110,7 @@ def _delivery(status: Status) -> Stage:
     if status.pauses:
         return Stage("Delivery", Mark.ATTENTION, f"{counted(len(status.pauses), 'feed')} paused", lag)
     failed = status.activity.failed_hour
-    what = f"{counted(failed, 'failure')} in the last hour" if failed else f"{counted(len(status.workers), 'process', 'processes')}"
+    what = f"{counted(failed, 'failure')} in the last hour" if failed else "at work"
     return Stage("Delivery", Mark.ATTENTION if failed else Mark.OK, what, lag)
 
 

@@ -82,7 +82,7 @@ async def test_without_a_way_in_the_dashboard_is_off_where_others_can_reach_it(s
         http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.http.base_url.port}")
         async with http:
             assert (await http.get("/livez")).status_code == 200
-            for path in ("/", "/login", "/api/status", "/static/access.css"):
+            for path in ("/", "/login", "/api/status", "/static/cdc.css"):
                 assert (await http.get(path)).status_code == 404
 
 
