@@ -20,6 +20,8 @@ from cdc.logging import configure_logging
 from tests.bench.backfilling import backfill_contacts
 from tests.bench.capture import ROUNDS, USERS, Race, Standing, races
 from tests.bench.chart import draw
+from tests.bench.dashboard import LEDGER, LOGGED, PARKED, measure_pages
+from tests.bench.dashboard import ROUNDS as VISITS
 from tests.bench.day import first_plans_day
 from tests.bench.latency import COMMITS, PEER_COMMITS, REQUESTS, commit_to_outbox, commit_to_request, peers_latency
 from tests.bench.memory import big_transaction
@@ -224,6 +226,27 @@ def day() -> Iterator[str]:
     yield f"| credits for rewriting everybody unchanged afterwards | {found.unchanged_credits} |"
 
 
+def dashboard() -> Iterator[str]:
+    """How long its pages take."""
+    found = measure_pages()
+    yield "## Dashboard"
+    yield ""
+    yield (
+        f"{LEDGER:,} ledger rows, {PARKED:,} parked records and {LOGGED:,} sync-log rows over ninety days. From "
+        f"request to answer, {VISITS} visits; the status, which all pages share for two seconds, is measured apart. "
+        "Goal: 200 ms for each page."
+    )
+    yield ""
+    yield "| page | median | longest |"
+    yield "| --- | ---: | ---: |"
+    for path, times in found.pages.items():
+        yield f"| `{path}` | {times.p50:.0f} ms | {times.longest:.0f} ms |"
+    yield f"| reading the status | {found.status.p50:.0f} ms | {found.status.longest:.0f} ms |"
+    busy = found.status_busy
+    yield f"| the same, all operations within 24 hours | {busy.p50:.0f} ms | {busy.longest:.0f} ms |"
+    yield f"| `/failures.csv`, {PARKED:,} lines | {found.export_seconds:.1f} s | |"
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "capture": capture,
     "latency": latency,
@@ -234,6 +257,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "backfill": backfill,
     "reconcile": reconcile,
     "day": day,
+    "dashboard": dashboard,
 }
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from cdc.routing.feeds import Profile, load_profile
+from cdc.routing.feeds import load_profile
 from cdc.settings import Settings
 from cdc.state.database import Pool, open_pool
 from cdc.watch.status import Status, read_status
@@ -61,17 +61,21 @@ class Reader:
 
 @asynccontextmanager
 async def served(
-    database: Database, *, readers: Mapping[str, Readable] | None = None, profile: Profile | None = None, port: int = 0
+    database: Database,
+    *,
+    readers: Mapping[str, Readable] | None = None,
+    port: int = 0,
+    fresh_seconds: float = 0,
 ) -> AsyncIterator[str]:
     """Serve the dashboard over a database, as `cdc run` does; gives the address."""
     settings = Settings(
         _env_file=None, cdc_http_port=port, cdc_dashboard_tokens=SecretStr(f"ada:{OPERATOR}"),
         cdc_dashboard_view_tokens=SecretStr(f"vera:{VIEWER}"),
     )  # type: ignore[call-arg]  # fmt: skip
-    profile = profile or load_profile("core")
+    profile = load_profile("core")
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(database.dsn, purpose="test", size=8))
-        status = feed(pool)
+        status = feed(pool, fresh_seconds)
         ground = Ground(
             status=status, source=pool, state=pool, profile=profile, slot=SLOT, hash_key=LEDGER_KEY,
             readers=readers or {},
@@ -86,14 +90,14 @@ async def served(
         yield url
 
 
-def feed(pool: Pool) -> StatusFeed:
+def feed(pool: Pool, fresh_seconds: float = 0) -> StatusFeed:
     """What the pages share; read anew for each request, so that a test sees what it did."""
 
     async def read() -> Status:
         async with pool.connection() as source, pool.connection() as state:
             return await read_status(source, state, SLOT, credit_limit=_LIMIT)
 
-    return StatusFeed(read, fresh_seconds=0)
+    return StatusFeed(read, fresh_seconds=fresh_seconds)
 
 
 def a_day(database: Database) -> None:

@@ -21,7 +21,7 @@ from cdc.web.access.supabase import SupabaseTokens
 from cdc.web.access.visitors import Admitted, Role, SignInRefused, Visitor, plain_name
 from cdc.web.bodies import read_form
 from cdc.web.refusals import Refusal
-from cdc.web.rendering import TEMPLATES
+from cdc.web.rendering import templates
 from tests.support.jwks import with_mac
 
 SECRET = "the-legacy-secret-of-a-project-that-is-none"
@@ -128,7 +128,7 @@ def test_one_never_goes_on_to_another_site(start: str, text: str) -> None:
 @given(st.text())
 def test_a_name_is_shown_as_text_whatever_is_in_it(name: str) -> None:
     visitor = Visitor(plain_name(f"<script>{name}'\"</script>", "x"), Role.VIEWER)
-    html = TEMPLATES.get_template("home.html").render(visitor=visitor, csrf="c")
+    html = templates().get_template("home.html").render(visitor=visitor, csrf="c")
     assert "<script" not in html
     assert html.count("</form>") == 1
 

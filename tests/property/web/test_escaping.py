@@ -71,7 +71,8 @@ def failures_page(text: str) -> Skeleton:
     asked: Mapping[str, str] = {"reason": "r", "feed": "f", "since": "s", "key": text or "k"}
     return rendered(
         "failures.html", text, rows=[row], next="n", total=1, held=0, summary=[Why(text, text, 1)], asked=asked,
-        criteria={**asked, "feed": text or "f"}, reasons=[text], feeds=[text], sinces=[text], is_filtered=True, back=text,
+        criteria={**asked, "feed": text or "f"}, reasons=[text], feeds=[text], sinces=[text], is_filtered=True,
+        back=text,
     )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def home_page(text: str) -> Skeleton:
         "audit": {"entries": [entry]},
     }
     return rendered(
-        "home.html", text, status=now, condition=Condition(State.DEGRADED, text or "w", text or "t", text or "c", text or "a", NOW),
+        "home.html", text, status=now, condition=Condition(State.DEGRADED, text, text, text, text, NOW),
         mark="attention", figures=figures(now), feeds=[text], lengths=[text], runbook="",
         panels=[Filled(panel, values[panel.name]) for panel in PANELS if panel.name in values],
     )  # fmt: skip

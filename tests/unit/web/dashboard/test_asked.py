@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,11 +33,9 @@ def test_a_cursor_comes_back_as_it_was(at: datetime, feed: str, key: str) -> Non
 @example("WyIyMDI2LTAzLTAyVDA5OjMwOjAwIiwgImEiLCAiYiJd")  # no zone
 @example("9" * 5_000)
 def test_any_other_text_is_refused_and_never_fails(text: str) -> None:
-    try:
+    with suppress(Refusal):
         found = parse_cursor(text)
-    except Refusal as refusal:
-        assert refusal.status == 422
-    else:
+        assert (found is None) == (text == "")
         assert found is None or found.at.tzinfo is not None
 
 
@@ -48,8 +47,8 @@ def test_a_selection_leaves_out_what_the_breaker_holds() -> None:
 
 @pytest.mark.parametrize(
     "given_",
-    [{"since": "3 weeks"}, {"key": "a\0b"}, {"feed": "x" * 501}, {"until": "yesterday"}, {"until": "2026-03-02T09:00:00"},
-     {"reason": "\ud800"}],
+    [{"since": "3 weeks"}, {"key": "a\0b"}, {"feed": "x" * 501}, {"until": "yesterday"},
+     {"until": "2026-03-02T09:00:00"}, {"reason": "\ud800"}],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused(given_: dict[str, str]) -> None:
     with pytest.raises(Refusal) as refusal:
