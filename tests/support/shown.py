@@ -66,6 +66,7 @@ async def served(
     readers: Mapping[str, Readable] | None = None,
     port: int = 0,
     fresh_seconds: float = 0,
+    slot: str = SLOT,
 ) -> AsyncIterator[str]:
     """Serve the dashboard over a database, as `cdc run` does; gives the address."""
     settings = Settings(
@@ -75,9 +76,9 @@ async def served(
     profile = load_profile("core")
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(database.dsn, purpose="test", size=8))
-        status = feed(pool, fresh_seconds)
+        status = feed(pool, fresh_seconds, slot)
         ground = Ground(
-            status=status, source=pool, state=pool, profile=profile, slot=SLOT, hash_key=LEDGER_KEY,
+            status=status, source=pool, state=pool, profile=profile, slot=slot, hash_key=LEDGER_KEY,
             readers=readers or {},
         )  # fmt: skip
         dashboard = Dashboard(ground)
@@ -90,31 +91,31 @@ async def served(
         yield url
 
 
-def feed(pool: Pool, fresh_seconds: float = 0) -> StatusFeed:
+def feed(pool: Pool, fresh_seconds: float = 0, slot: str = SLOT) -> StatusFeed:
     """What the pages share; read anew for each request, so that a test sees what it did."""
 
     async def read() -> Status:
         async with pool.connection() as source, pool.connection() as state:
-            return await read_status(source, state, SLOT, credit_limit=_LIMIT)
+            return await read_status(source, state, slot, credit_limit=_LIMIT)
 
     return StatusFeed(read, fresh_seconds=fresh_seconds)
 
 
-def a_day(database: Database) -> None:
+def a_day(database: Database, slot: str = SLOT) -> None:
     """Fill a database with the profile, its people, and a day's traces of delivering them."""
     database.apply_profile("core", sample=True)
     database.apply_state()
     chance, now = random.Random(7), datetime.now(UTC)
     people = [str(row[0]) for row in database.execute("select user_id from cdc.contacts order by user_id")]
-    _place(database, now)
+    _place(database, now, slot)
     _deliver(database, people, chance, now)
     _park(database, people, chance, now)
     _spend(database, chance, now)
-    _sample(database, now)
+    _sample(database, now, slot)
     for actor, action, subject, count, because, minutes in (
-        ("cli:ops@cdc-1", "failures.retry", "reason=TIMEOUT_UNKNOWN_OUTCOME", 12, "", 212),
-        ("web:ada", "held.approve", "feed=contacts kind=rewrite", 140, "new picklist, agreed with sales", 131),
-        ("web:ada", "person.reveal", f"feed=contacts key={people[3]}", 1, "", 44),
+        ("cli:ops@cdc-1", "failures.retry", "reason TIMEOUT_UNKNOWN_OUTCOME", 12, "", 212),
+        ("web:ada", "held.approve", "feed contacts, kind rewrite", 140, "new picklist, agreed with sales", 131),
+        ("web:ada", "person.reveal", f"feed contacts, key {people[3]}", 1, "", 44),
     ):
         database.execute(
             "insert into cdc.audit (at, actor, action, subject, count, because) values (%s, %s, %s, %s, %s, %s)",
@@ -146,13 +147,13 @@ def restore(database: Database) -> None:
     database.execute(_RESTORE)
 
 
-def _place(database: Database, now: datetime) -> None:
+def _place(database: Database, now: datetime, slot: str) -> None:
     """A slot that is really there, a position at its end, and processes that were heard of just now."""
-    database.execute(f"select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
+    database.execute(f"select pg_create_logical_replication_slot('{slot}', 'pgoutput')")
     database.execute(
         "insert into cdc.position (slot, system_id, timeline, lsn, committed_at, swept_at)"
         " values (%s, '1', 1, pg_current_wal_lsn(), now(), %s)",
-        [SLOT, now - timedelta(hours=9)],
+        [slot, now - timedelta(hours=9)],
     )
     for host, pid, role, hours in (("cdc-1", 412, "capture", 31), ("cdc-2", 97, "delivery", 7)):
         database.execute(
@@ -238,11 +239,11 @@ def _spend(database: Database, chance: random.Random, now: datetime) -> None:
                 )
 
 
-def _sample(database: Database, now: datetime) -> None:
+def _sample(database: Database, now: datetime, slot: str) -> None:
     for n in range(144):
         held = (18 + 9 * math.sin(n / 5) + (n % 12) * 1.5 + (60 if 30 < n < 36 else 0)) * 1024 * 1024
         database.execute(
             "insert into cdc.slot_sample (slot, at, end_lsn, safe_wal_bytes, retained_wal_bytes)"
             " values (%s, %s, pg_current_wal_lsn(), null, %s)",
-            [SLOT, now - timedelta(minutes=10 * n + 1), round(held)],
+            [slot, now - timedelta(minutes=10 * n + 1), round(held)],
         )

@@ -80,5 +80,5 @@ def check_typed(form: Asked, count: int) -> None:
 
 
 def described(**criteria: object) -> str:
-    """Put what was chosen into words, for the record."""
-    return " ".join(f"{name}={value}" for name, value in criteria.items() if value not in (None, "")) or "all"
+    """Put what was chosen into words, for the record; as the command line does."""
+    return ", ".join(f"{name} {value}" for name, value in criteria.items() if value not in (None, "")) or "everything"

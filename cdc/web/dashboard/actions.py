@@ -85,7 +85,7 @@ class Actions:
             if self._sweep is not None and not self._sweep.done():
                 return go(request, "/#progress", "A sweep that was started here is under way already.")
             self._sweep = asyncio.create_task(self._sweep_all(), name="sweep from the dashboard")
-            await act.record("sweep", "all", len(self._ground.profile.feeds))
+            await act.record("sweep", "everything", len(self._ground.profile.feeds))
         return go(request, "/#progress", "The sweep began: everything is compared, and what differs is marked.")
 
     async def _sweep_all(self) -> None:

@@ -36,7 +36,7 @@ class Ground:
         slot: name of the slot and of the pipeline.
         hash_key: keys the ledger's hashes.
         readers: by feed, what reads a record from the CRM; a feed that isn't in it can't be asked.
-        runbook: address that the runbook's anchors are put behind; empty if it is nowhere to be linked to.
+        runbook: what its anchors are put behind: an address, or a path in the project, which isn't linked to.
     """
 
     status: StatusFeed
@@ -46,7 +46,7 @@ class Ground:
     slot: str
     hash_key: bytes = field(repr=False)
     readers: Mapping[str, Readable]
-    runbook: str = ""
+    runbook: str = "docs/runbook.md"
 
 
 def show(request: Request, visitor: Visitor, template: str, /, **values: Any) -> Response:

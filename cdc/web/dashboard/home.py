@@ -60,6 +60,7 @@ class Home:
             "feeds": list(self._ground.profile.feeds),
             "lengths": list(LENGTHS),
             "runbook": self._ground.runbook,
+            "is_linked": self._ground.runbook.startswith(("https://", "http://")),
         }
 
     async def _audit(self, request: Request) -> Response:

@@ -60,7 +60,7 @@ async def test_one_failure_is_retried_once_however_often_it_is_clicked(operator:
     assert {answer.headers["location"] for answer in answers} == {one["back"]}
     [row] = operator.database.execute("select parked_at, forced, lane from cdc.outbox where key = %s", [key])
     assert row == (None, True, "live")
-    assert operator.audit() == [(ACTOR, "failures.retry", f"feed=contacts key={key}", 1, "")]
+    assert operator.audit() == [(ACTOR, "failures.retry", f"feed contacts, key {key}", 1, "")]
 
 
 async def test_all_that_fit_are_retried_after_a_page_that_says_how_many(operator: Visit) -> None:
@@ -70,7 +70,7 @@ async def test_all_that_fit_are_retried_after_a_page_that_says_how_many(operator
     assert told(answer) == "9 records are tried again."
     assert (parked(operator, "PICKLIST_VALUE_UNKNOWN"), parked(operator, "FIELD_TOO_LONG")) == (0, 3)
     assert operator.audit() == [
-        (ACTOR, "failures.retry", "reason=PICKLIST_VALUE_UNKNOWN since=24h", 9, "")
+        (ACTOR, "failures.retry", "reason PICKLIST_VALUE_UNKNOWN, since 24h", 9, "")
     ]  # fmt: skip
 
 
@@ -120,7 +120,7 @@ async def test_discarding_asks_why_and_keeps_the_words(operator: Visit) -> None:
     assert message == f"discarded: made twice, merged by hand ({ACTOR})"
     assert operator.audit()[0][1:] == (
         "failures.discard",
-        f"feed=badges_earned key={key}",
+        f"feed badges_earned, key {key}",
         1,
         "made twice, merged by hand",
     )
@@ -134,7 +134,7 @@ async def test_what_is_held_is_approved_as_a_whole(operator: Visit) -> None:
     assert told(answer) == "6 records approved."
     assert "Nothing is held" in answer.text
     assert operator.database.execute("select count(*) from cdc.outbox where approved = generation") == [(6,)]
-    assert operator.audit() == [(ACTOR, "held.approve", "feed=contacts kind=rewrite", 6, "")]
+    assert operator.audit() == [(ACTOR, "held.approve", "feed contacts, kind rewrite", 6, "")]
 
 
 async def test_one_held_record_is_rejected_and_needs_a_reason(operator: Visit) -> None:
@@ -147,7 +147,7 @@ async def test_one_held_record_is_rejected_and_needs_a_reason(operator: Visit) -
     assert operator.keys("REJECTED") == [key]
     assert told(await operator.post("/held/reject", because="b", **one)) == "Nothing of that is held any more."
     assert [entry[1:] for entry in operator.audit()] == [
-        ("held.reject", f"feed=contacts kind=rewrite key={key}", 1, "left the school")
+        ("held.reject", f"feed contacts, kind rewrite, key {key}", 1, "left the school")
     ]
 
 
@@ -173,7 +173,7 @@ async def test_a_record_is_marked_to_be_sent_at_once(operator: Visit) -> None:
     assert operator.database.execute("select lane, cause, due_at <= now() from cdc.outbox where key = %s", [key]) == [
         ("live", "by hand", True)
     ]
-    assert operator.audit() == [(ACTOR, "record.sync", f"feed=contacts key={key}", 1, "")]
+    assert operator.audit() == [(ACTOR, "record.sync", f"feed contacts, key {key}", 1, "")]
 
 
 async def test_revealing_shows_the_values_and_is_written_down(operator: Visit) -> None:
@@ -183,7 +183,7 @@ async def test_revealing_shows_the_values_and_is_written_down(operator: Visit) -
     answer = await operator.post("/record/reveal", feed="contacts", key=key)
     assert (answer.status_code, f"<td>{name}</td>" in answer.text) == (200, True)
     assert answer.headers["cache-control"] == "no-store"
-    assert operator.audit() == [(ACTOR, "person.reveal", f"feed=contacts key={key}", 1, "")]
+    assert operator.audit() == [(ACTOR, "person.reveal", f"feed contacts, key {key}", 1, "")]
     assert (await operator.http.get("/record/reveal", headers=PAGE)).status_code == 405
 
 

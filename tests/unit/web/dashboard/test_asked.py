@@ -87,5 +87,5 @@ def test_many_need_their_number_typed_and_more_than_was_shown_are_refused(
 
 
 def test_what_was_chosen_is_put_into_words() -> None:
-    assert described(feed="contacts", reason=None, key="k") == "feed=contacts key=k"
-    assert described(feed="") == "all"
+    assert described(feed="contacts", reason=None, key="k") == "feed contacts, key k"
+    assert described(feed="") == "everything"
