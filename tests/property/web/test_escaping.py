@@ -106,7 +106,8 @@ def home_page(text: str) -> Skeleton:
     }
     return rendered(
         "home.html", text, status=now, condition=Condition(State.DEGRADED, text, text, text, text, NOW),
-        mark="attention", figures=figures(now), feeds=[text], lengths=[text], runbook="docs/runbook.md", is_linked=False,
+        mark="attention", figures=figures(now), feeds=[text], lengths=[text], runbook="docs/runbook.md",
+        is_linked=False,
         panels=[Filled(panel, values[panel.name]) for panel in PANELS if panel.name in values],
     )  # fmt: skip
 
