@@ -50,10 +50,20 @@ class Activity:
         return self.succeeded / ended if ended else None
 
 
+# Interval by interval, and not grouped by a rounded time: of that the planner knows nothing, and sorts a busy day's log on
+# disk. So each is a short walk of the index.
 _COUNTS_SQL: LiteralString = """
-select date_bin('10 minutes', created_at, timestamptz '2000-01-01 00:00+00') as begins_at, status, count(*)
-from cdc.zoho_sync_log where created_at > now() - interval '24 hours'
-group by 1, 2 order by 1
+select i.begins_at, l.status, l.count
+from generate_series(
+    date_bin('10 minutes', now() - interval '24 hours', timestamptz '2000-01-01 00:00+00'), now(), '10 minutes'
+) as i (begins_at)
+cross join lateral (
+    select status, count(*) from cdc.zoho_sync_log
+    where created_at >= i.begins_at and created_at < i.begins_at + interval '10 minutes'
+      and created_at > now() - interval '24 hours'
+    group by status
+) as l
+order by 1
 """
 _HOUR_SQL: LiteralString = """
 select count(*) filter (where status = 'failed'),
@@ -63,7 +73,7 @@ from cdc.zoho_sync_log where created_at > now() - interval '1 hour'
 
 
 async def read_activity(conn: AsyncConnection[Any]) -> Activity:
-    """Count the sync log; two index-only scans."""
+    """Count the sync log; index-only scans."""
     rows = await (await conn.execute(_COUNTS_SQL)).fetchall()
     failed_hour, latencies = await (await conn.execute(_HOUR_SQL)).fetchone() or (0, None)
     total = {status: sum(count for _, s, count in rows if s == status.value) for status in Status}
