@@ -50,8 +50,8 @@ class Activity:
         return self.succeeded / ended if ended else None
 
 
-# Interval by interval, and not grouped by a rounded time: of that the planner knows nothing, and sorts a busy day's log on
-# disk. So each is a short walk of the index.
+# Interval by interval, each a short walk of the index. Of a rounded time to group by the planner knows nothing: it
+# sorts a busy day's log on disk.
 _COUNTS_SQL: LiteralString = """
 select i.begins_at, l.status, l.count
 from generate_series(

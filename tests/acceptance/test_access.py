@@ -21,6 +21,7 @@ def test_a_newcomer_clicks_on_what_the_run_prints(cdc: Cdc) -> None:
         with httpx.Client(base_url=url, timeout=30, follow_redirects=True) as browser:
             page = browser.get(path, headers=PAGE)
             assert (page.status_code, page.url.path) == (200, "/")
+            assert "From the database to the CRM" in page.text
             wait_until(lambda: browser.get("/api/status").json()["delivered"], what="the first people are in the CRM")
             assert browser.get("/syncz?verbose").text.startswith("[+]status ok\n[+]sync ")
             asked = cdc("healthcheck", "--url", f"{url}/readyz")

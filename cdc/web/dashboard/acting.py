@@ -12,10 +12,10 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
 from cdc.state import audit
-from cdc.state.database import Pool
 from cdc.web.access import Role, Visitor, check_csrf, require
 from cdc.web.bodies import read_form
 from cdc.web.dashboard.asked import Asked, text, whole
+from cdc.web.dashboard.ground import Ground
 from cdc.web.refusals import Refusal
 
 TYPE_ABOVE: Final = 100
@@ -59,10 +59,10 @@ async def operator_form(request: Request) -> tuple[Visitor, ImmutableMultiDict[s
 
 
 @asynccontextmanager
-async def acting(request: Request, pool: Pool) -> AsyncIterator[Act]:
+async def acting(request: Request, ground: Ground) -> AsyncIterator[Act]:
     """Open the transaction that an action is done in; it is undone if it can't be written down."""
     visitor, form = await operator_form(request)
-    async with pool.connection() as conn, conn.transaction():
+    async with ground.connection() as conn, conn.transaction():
         yield Act(visitor, form, conn)
 
 

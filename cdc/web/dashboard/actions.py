@@ -57,7 +57,7 @@ class Actions:
             await asyncio.gather(self._sweep, return_exceptions=True)
 
     async def _pause(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             scope = self._scope(act.form.get("scope", ""))
             why = needed(act.form, "because", "say why it is paused; whoever finds it so wants to know")
             length = choice(act.form, "length", LENGTHS)
@@ -67,7 +67,7 @@ class Actions:
         return go(request, "/", f"{described_scope(scope).capitalize()} is paused {until}. Capture goes on.")
 
     async def _resume(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             scope = self._scope(act.form.get("scope", ""))
             was_paused = await control.resume(act.conn, scope)
             if was_paused:
@@ -81,7 +81,7 @@ class Actions:
         return scope
 
     async def _begin_sweep(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             if self._sweep is not None and not self._sweep.done():
                 return go(request, "/#progress", "A sweep that was started here is under way already.")
             self._sweep = asyncio.create_task(self._sweep_all(), name="sweep from the dashboard")

@@ -66,7 +66,7 @@ class Failures:
         visitor = await require(request, Role.VIEWER)
         asked = request.query_params
         wanted, after = selection(asked, datetime.now(UTC)), parse_cursor(asked.get("after"))
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             counts = [Why(*row) for row in await parked.failure_counts(conn)]
             rows = await parked.failures(
                 conn, wanted, limit=PAGE + 1, after=None if after is None else (after.at, after.feed, after.key)
@@ -112,7 +112,7 @@ class Failures:
         yield export.HEAD
         after: tuple[datetime, str, str] | None = None
         while True:
-            async with self._ground.state.connection() as conn:
+            async with self._ground.connection() as conn:
                 rows = await parked.failures(conn, wanted, limit=_CSV_PAGE, after=after)
             if rows:
                 yield "".join(export.line(row) for row in rows)
@@ -124,7 +124,7 @@ class Failures:
         visitor = await require(request, Role.OPERATOR)
         asked = request.query_params
         does = choice(asked, "action", _ACTIONS) or "retry"
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             count, at = await parked.count(conn, selection(asked, datetime.now(UTC)))
         criteria = _criteria(asked)
         noun = counted(count, "failure")
@@ -139,14 +139,14 @@ class Failures:
         )  # fmt: skip
 
     async def _retry(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             wanted = await self._chosen(act)
             count = await parked.retry(act.conn, wanted)
             await self._record(act, "failures.retry", count)
         return go(request, _back(act), _said(count, "is tried again", "are tried again"))
 
     async def _discard(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             why = needed(act.form, "because", "say why they are discarded; it is all that is left of them")
             wanted = await self._chosen(act)
             count = await parked.discard(act.conn, wanted, f"{why} ({act.visitor.actor})")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
 
+from psycopg import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -19,6 +22,7 @@ from cdc.web.rendering import page
 from cdc.web.sharing import StatusFeed
 from sinks.base import Readable
 
+_CONNECTIONS: Final = 3
 _FLASH: Final = "cdc_told"
 _FLASH_SECONDS: Final = 60
 _LONGEST_FLASH: Final = 400
@@ -47,6 +51,19 @@ class Ground:
     hash_key: bytes = field(repr=False)
     readers: Mapping[str, Readable]
     runbook: str = "docs/runbook.md"
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONNECTIONS), repr=False)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """Give a connection to the state. All pages together take three, so that lookers-on never hold up delivery."""
+        async with self._turns, self.state.connection() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def connections(self) -> AsyncIterator[tuple[AsyncConnection[Any], AsyncConnection[Any]]]:
+        """Give one to the views, and one to the state."""
+        async with self.connection() as state, self.source.connection() as source:
+            yield source, state
 
 
 def show(request: Request, visitor: Visitor, template: str, /, **values: Any) -> Response:

@@ -49,7 +49,7 @@ class Held:
         visitor = await require(request, Role.VIEWER)
         wanted = _selection(request.query_params)
         chosen = wanted.feed is not None and wanted.kind is not None
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             groups = await held.held_groups(conn, wanted)
             keys = await held.held_keys(conn, wanted, _KEYS) if chosen and groups else []
         return show(request, visitor, "held.html", groups=groups, keys=keys, chosen=chosen)
@@ -58,7 +58,7 @@ class Held:
         visitor = await require(request, Role.OPERATOR)
         asked = request.query_params
         does, wanted = choice(asked, "action", _ACTIONS) or "reject", _selection(asked)
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             groups = await held.held_groups(conn, wanted, with_causes=False)
         count = sum(group.keys for group in groups)
         noun = counted(count, wanted.kind.value if wanted.kind else "record")
@@ -81,7 +81,7 @@ class Held:
         return await self._decide(request, "reject")
 
     async def _decide(self, request: Request, does: str) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             wanted = _selection(act.form)
             if wanted.as_of is None:
                 raise Refusal(422, "missing_parameter", "say as of when; take the button on the page")

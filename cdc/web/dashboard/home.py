@@ -66,7 +66,7 @@ class Home:
     async def _audit(self, request: Request) -> Response:
         visitor = await require(request, Role.VIEWER)
         before = whole(request.query_params, "before")
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             entries = await audit.entries(conn, before=before, limit=_ENTRIES)
         following = entries[-1].id if len(entries) == _ENTRIES else None
         return show(request, visitor, "audit.html", entries=entries, before=before, next=following)

@@ -161,6 +161,6 @@ class Filled:
 
 async def fill(ground: Ground, status: Status, asked: Asked) -> Sequence[Filled]:
     """Read what all panels show, over one connection."""
-    async with ground.state.connection() as conn:
+    async with ground.connection() as conn:
         look = Look(status, conn, ground, asked)
         return [Filled(panel, await panel.read(look)) for panel in PANELS]

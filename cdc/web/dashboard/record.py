@@ -95,7 +95,7 @@ class Records:
         return self._shown(request, visitor, feed, await self._story(feed, key, None), revealed=True)
 
     async def _sync(self, request: Request) -> Response:
-        async with acting(request, self._ground.state) as act:
+        async with acting(request, self._ground) as act:
             feed, key = await self._wanted(act.form)
             one = Mark(feed=feed.name, key=key, lane=Lane.LIVE, dirty_at=datetime.now(UTC))
             await mark(act.conn, [one], cause=_CAUSE)
@@ -115,7 +115,7 @@ class Records:
 
     async def _story(self, feed: Feed, key: str, sink: Readable | None, *, with_journal: bool = False) -> Story:
         ground = self._ground
-        async with ground.source.connection() as source, ground.state.connection() as state:
+        async with ground.connections() as (source, state):
             return await explain(
                 source, state, ground.slot, feed, key, ground.hash_key, sink, with_journal=with_journal
             )
@@ -143,7 +143,7 @@ class Records:
 
     async def _key_of(self, feed: Feed, record_id: str) -> str:
         """Give the key that a record hangs on; for most feeds they are the same."""
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             row = await (
                 await conn.execute(
                     "select key from cdc.ledger where feed = %s and record_id = %s", [feed.name, record_id]
@@ -152,7 +152,7 @@ class Records:
         return record_id if row is None else str(row[0])
 
     async def _note(self, visitor: Visitor, action: str, feed: Feed, key: str) -> None:
-        async with self._ground.state.connection() as conn:
+        async with self._ground.connection() as conn:
             await audit.record(conn, actor=visitor.actor, action=action, subject=described(feed=feed.name, key=key))
 
 

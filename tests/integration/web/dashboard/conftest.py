@@ -85,9 +85,9 @@ def told(answer: httpx.Response | str) -> str:
     return found[1] if found else ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shown_day(postgres_dsn: str) -> Iterator[Database]:
-    """One database for a module's tests."""
+    """One database for all of these tests."""
     with fresh_database(postgres_dsn) as made:
         a_day(made)
         save(made)
@@ -114,17 +114,17 @@ async def visiting(
 
 
 @pytest.fixture
-async def looker(shown_day: Database) -> AsyncIterator[Visit]:
-    """A viewer."""
-    async with visiting(shown_day, token=VIEWER) as visit:
-        yield visit
-
-
-@pytest.fixture
 def day(shown_day: Database) -> Database:
     """The same, as it was at first."""
     restore(shown_day)
     return shown_day
+
+
+@pytest.fixture
+async def looker(day: Database) -> AsyncIterator[Visit]:
+    """A viewer."""
+    async with visiting(day, token=VIEWER) as visit:
+        yield visit
 
 
 @pytest.fixture

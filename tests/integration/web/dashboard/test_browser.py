@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from tests.support.browser import browser, window
 from tests.support.postgres import Database
@@ -111,8 +112,42 @@ async def test_the_numbers_refresh_themselves_one_request_at_a_time_and_stop_on_
     await page.clock.run_for(30_000)
     await expect(page.get_by_text("not refreshed")).to_be_visible()
     assert watched.refreshes == 1
+    await page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
     await page.get_by_role("button", name="Go on refreshing").click()
+    await page.clock.run_for(30_000)
+    assert watched.refreshes == 1, "nobody looks"
+    await page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
     await until(lambda: watched.refreshes == 2, what="the next refresh")
+
+
+async def test_a_slow_answer_is_waited_for_and_not_asked_for_again(watched: Watched) -> None:
+    page, go_on = watched.page, asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await page.clock.install()
+    await page.goto("/")
+    await page.route("**/fragment/status", slowly)
+    await page.clock.run_for(5_100)
+    await until(lambda: watched.refreshes == 1, what="a refresh")
+    await page.clock.run_for(9_000)
+    assert watched.refreshes == 1
+    async with page.expect_response("**/fragment/status"):
+        go_on.set()
+    await page.clock.run_for(6_000)
+    await until(lambda: watched.refreshes >= 2, what="the next refresh")
+
+
+async def test_numbers_that_are_old_are_called_so(watched: Watched) -> None:
+    page = watched.page
+    await page.clock.install()
+    await page.goto("/")
+    await page.route("**/fragment/status", lambda route: route.abort())
+    await page.clock.run_for(5_100)
+    await expect(page.get_by_text("doesn't answer; the numbers are old")).to_be_visible()
+    watched.complaints.clear()  # the browser says that the request failed
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("dark", DESK), ("light", PHONE), ("dark", PHONE)])
