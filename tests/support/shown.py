@@ -112,6 +112,7 @@ def a_day(database: Database, slot: str = SLOT) -> None:
     _park(database, people, chance, now)
     _spend(database, chance, now)
     _sample(database, now, slot)
+    _reconcile(database, now, slot)
     for actor, action, subject, count, because, minutes in (
         ("cli:ops@cdc-1", "failures.retry", "reason TIMEOUT_UNKNOWN_OUTCOME", 12, "", 212),
         ("web:ada", "held.approve", "feed contacts, kind rewrite", 140, "new picklist, agreed with sales", 131),
@@ -163,6 +164,17 @@ def _place(database: Database, now: datetime, slot: str) -> None:
     database.execute(
         "insert into cdc.zoho_tokens (id, refresh_token, expires_at, minted_at) values ('zoho', 'sealed', %s, %s)",
         [now + timedelta(minutes=37), [now - timedelta(minutes=3)]],
+    )
+
+
+def _reconcile(database: Database, now: datetime, slot: str) -> None:
+    began = now.replace(hour=3, minute=0, second=0) - timedelta(days=now.hour < 4)
+    database.execute(
+        "insert into cdc.reconcile_run (slot, kind, requested_by, started_at, ended_at, verdict, complete, compared,"
+        " differing, fixed, remaining, counts, crm_counts, credits_before, credits_planned, credits_used, mapping)"
+        " values (%s, 'fix', 'schedule', %s, %s, 'fixed', true, 782, 8, 7, 0,"
+        ' \'{"contacts": {"missing": 3, "stale": 4, "orphan": 1}}\', \'{"contacts": 253}\', 48000, 5, 5, \'m\')',
+        [slot, began, began + timedelta(seconds=19)],
     )
 
 

@@ -9,11 +9,14 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
+from cdc.repair.reconcile.differences import Kind
+from cdc.repair.reconcile.report import in_words
 from cdc.state import audit
 from cdc.state.backlog import recent_jobs
 from cdc.state.held import HeldSelection, held_groups
 from cdc.state.operations import operations
 from cdc.state.progress import read_progress
+from cdc.state.reconciles import last_run
 from cdc.watch.slot import read_retained
 from cdc.watch.status import Status
 from cdc.web.dashboard import charts, tables
@@ -21,12 +24,13 @@ from cdc.web.dashboard.asked import Asked
 from cdc.web.dashboard.asked import operations as asked_operations
 from cdc.web.dashboard.formats import counted, number, size
 from cdc.web.dashboard.ground import Ground
-from cdc.web.dashboard.path import stages
+from cdc.web.dashboard.path import Mark, stages
 
 _TEN_MINUTES: Final = timedelta(minutes=10)
 _QUARTER: Final = timedelta(minutes=15)
 _ENTRIES: Final = 8
 _JOBS: Final = 4
+_VERDICTS: Final = {"clean": Mark.OK, "fixed": Mark.OK, "incomplete": Mark.BROKEN}
 
 Values = Mapping[str, Any]
 
@@ -124,6 +128,13 @@ async def _progress(look: Look) -> Values:
     return {"progress": found, "jobs": jobs, "waiting": waiting}
 
 
+async def _reconcile(look: Look) -> Values:
+    run = await last_run(look.conn, look.ground.slot)
+    kinds = [] if run is None else [(in_words(kind), run.total(kind)) for kind in Kind if run.total(kind)]
+    mark = Mark.WAITING if run is None else _VERDICTS.get(run.verdict, Mark.ATTENTION)
+    return {"run": run, "kinds": kinds, "mark": mark}
+
+
 async def _workers(look: Look) -> Values:
     return {"workers": look.status.workers, "token": look.status.token, "doorbell": look.status.doorbell}
 
@@ -144,8 +155,9 @@ PANELS: Final[tuple[Panel, ...]] = (
     Panel("wal", "WAL held", 2, _wal),
     Panel("queue", "Queue", 4, _queue),
     Panel("held", "Held by the breaker", 2, _held),
-    Panel("progress", "Backfill, replay, sweep", 3, _progress),
-    Panel("workers", "Processes", 3, _workers),
+    Panel("progress", "Backfill, replay, sweep", 2, _progress),
+    Panel("reconcile", "Reconcile", 2, _reconcile),
+    Panel("workers", "Processes", 2, _workers),
     Panel("activity", "Latest operations", 6, _activity, controls=True),
     Panel("audit", "Who did what", 6, _audit),
 )

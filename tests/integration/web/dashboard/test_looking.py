@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from cdc.state.database import open_pool
+from cdc.web.dashboard.panels import PANELS
 from tests.integration.web.dashboard.conftest import PAGE, Forms, Visit
 from tests.support.postgres import Database
 from tests.support.shown import feed, served
@@ -50,6 +51,18 @@ async def test_the_charts_have_their_numbers_as_tables(looker: Visit) -> None:
     assert rows(text, "Credits</h2>")[0][0] in {"upsert", "update", "coql"}
 
 
+async def test_the_last_comparison_says_what_differed_and_what_it_cost(looker: Visit) -> None:
+    text = " ".join((await looker.get("/")).split())
+    assert "782 records, 5 credits, 19 s" in text
+    assert "8: 3 missing, 4 stale, 1 orphan" in text
+    assert "7, 0 of them differed still" in text
+    looker.database.execute("update cdc.reconcile_run set verdict = 'incomplete', complete = false, fixed = 0")
+    try:
+        assert "Not everything could be read" in await looker.get("/")
+    finally:
+        looker.database.execute("update cdc.reconcile_run set verdict = 'fixed', complete = true, fixed = 7")
+
+
 async def test_the_latest_operations_can_be_filtered_by_the_address(looker: Visit) -> None:
     newest = rows(await looker.get("/"), "Latest operations</h2>")
     assert len(newest) == 50
@@ -66,7 +79,7 @@ async def test_the_fragment_is_what_the_page_shows(looker: Visit) -> None:
     page, fragment = await looker.get("/", status="failed"), await looker.get("/fragment/status", status="failed")
     live = [re.findall(r'id="(live-[a-z]+)"[^>]*data-live', text) for text in (page, fragment)]
     assert live[0] == live[1]
-    assert len(live[0]) == 12
+    assert len(live[0]) == len(PANELS) + 2
     assert rows(page, 'id="live-activity"') == rows(fragment, 'id="live-activity"')
     assert "<html" not in fragment
 
@@ -185,7 +198,7 @@ async def test_no_page_needs_what_the_policy_forbids(looker: Visit) -> None:
 
 
 STATEMENTS = {
-    "/": 6, "/fragment/status": 6, "/failures": 2, "/failures?since=24h&reason=WRONG_TYPE": 3, "/held": 3,
+    "/": 7, "/fragment/status": 7, "/failures": 2, "/failures?since=24h&reason=WRONG_TYPE": 3, "/held": 3,
     "/held?feed=contacts&kind=rewrite": 4, "/audit": 1, "/record?feed=contacts&key=nobody": 5, "/failures.csv": 1,
 }  # fmt: skip
 
