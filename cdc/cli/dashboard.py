@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from cdc.routing.feeds import Profile
 from cdc.runtime.connections import Connections
 from cdc.runtime.environment import sink_specs
+from cdc.runtime.jobs import plans
 from cdc.settings import Settings
 from sinks.base import Readable
 from sinks.zoho.connect import build_sinks
@@ -35,6 +36,7 @@ async def dashboard_routes(
         profile=profile,
         slot=settings.cdc_slot,
         hash_key=connections.hash_key,
+        plans=plans(settings),
         readers={feed: cast("Readable", sink) for feed, sink in sinks.items()},
     )
     dashboard = Dashboard(ground)

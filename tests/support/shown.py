@@ -10,13 +10,14 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic import SecretStr
 
 from cdc.routing.feeds import load_profile
+from cdc.runtime.plans import Daily, Every
 from cdc.settings import Settings
 from cdc.state.database import Pool, open_pool
 from cdc.watch.status import Status, read_status
@@ -79,7 +80,7 @@ async def served(
         status = feed(pool, fresh_seconds, slot)
         ground = Ground(
             status=status, source=pool, state=pool, profile=profile, slot=slot, hash_key=LEDGER_KEY,
-            readers=readers or {},
+            readers=readers or {}, plans={"reconcile": Daily((time(3),)), "volume": Every(30)},
         )  # fmt: skip
         dashboard = Dashboard(ground)
         stack.push_async_callback(dashboard.close)
@@ -131,7 +132,7 @@ create table saved.audit as table cdc.audit;
 create table saved.log as table cdc.zoho_sync_log;
 """
 _RESTORE: Final = """
-truncate cdc.outbox, cdc.audit, cdc.zoho_sync_log, cdc.control;
+truncate cdc.outbox, cdc.audit, cdc.zoho_sync_log, cdc.pause;
 insert into cdc.outbox table saved.outbox;
 insert into cdc.audit overriding system value table saved.audit;
 insert into cdc.zoho_sync_log table saved.log;
@@ -176,6 +177,13 @@ def _reconcile(database: Database, now: datetime, slot: str) -> None:
         ' \'{"contacts": {"missing": 3, "stale": 4, "orphan": 1}}\', \'{"contacts": 253}\', 48000, 5, 5, \'m\')',
         [slot, began, began + timedelta(seconds=19)],
     )
+
+    for name, due in (("reconcile", began), ("volume", now - timedelta(minutes=12))):
+        database.execute(
+            "insert into cdc.job_run (name, due_at, actor, started_at, leased_until, ended_at, outcome)"
+            " values (%s, %s, 'cdc-1-412', %s, %s, %s, 'done')",
+            [name, due, due, due, due + timedelta(seconds=19)],
+        )
 
 
 def _deliver(database: Database, people: list[str], chance: random.Random, now: datetime) -> None:

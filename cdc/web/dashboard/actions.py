@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from cdc.errors import CdcError
 from cdc.repair.sweep import sweep_all
-from cdc.state import control
+from cdc.state import pauses
 from cdc.state.control import BULK_SCOPE, EVERYTHING
 from cdc.web.dashboard.acting import acting
 from cdc.web.dashboard.asked import choice, needed
@@ -61,7 +61,8 @@ class Actions:
             scope = self._scope(act.form.get("scope", ""))
             why = needed(act.form, "because", "say why it is paused; whoever finds it so wants to know")
             length = choice(act.form, "length", LENGTHS)
-            await control.hold(act.conn, scope, why, None if length is None else LENGTHS[length])
+            seconds = None if length is None else LENGTHS[length]
+            await pauses.pause(act.conn, scope, actor=act.visitor.actor, because=why, seconds=seconds)
             await act.record("pause", described_scope(scope))
         until = "until it is resumed" if length is None else f"for {length}"
         return go(request, "/", f"{described_scope(scope).capitalize()} is paused {until}. Capture goes on.")
@@ -69,7 +70,7 @@ class Actions:
     async def _resume(self, request: Request) -> Response:
         async with acting(request, self._ground) as act:
             scope = self._scope(act.form.get("scope", ""))
-            was_paused = await control.resume(act.conn, scope)
+            was_paused = bool(await pauses.resume(act.conn, [scope]))
             if was_paused:
                 await act.record("resume", described_scope(scope))
         words = "is resumed" if was_paused else "wasn't paused"

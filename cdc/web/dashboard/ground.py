@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cdc.routing.feeds import Profile
+from cdc.runtime.plans import Plan
 from cdc.state.database import Pool
 from cdc.web.access import Role, Visitor, csrf_token
 from cdc.web.dashboard import formats
@@ -40,6 +41,7 @@ class Ground:
         slot: name of the slot and of the pipeline.
         hash_key: keys the ledger's hashes.
         readers: by feed, what reads a record from the CRM; a feed that isn't in it can't be asked.
+        plans: of the jobs that are done by the clock, by name.
         runbook: what its anchors are put behind: an address, or a path in the project, which isn't linked to.
     """
 
@@ -50,6 +52,7 @@ class Ground:
     slot: str
     hash_key: bytes = field(repr=False)
     readers: Mapping[str, Readable]
+    plans: Mapping[str, Plan] = field(default_factory=dict)
     runbook: str = "docs/runbook.md"
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONNECTIONS), repr=False)
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from cdc.repair.reconcile.differences import Kind
 from cdc.repair.reconcile.report import in_words
-from cdc.state import audit
+from cdc.state import audit, jobs
 from cdc.state.backlog import recent_jobs
 from cdc.state.held import HeldSelection, held_groups
 from cdc.state.operations import operations
@@ -123,9 +123,8 @@ async def _held(look: Look) -> Values:
 
 async def _progress(look: Look) -> Values:
     found = await read_progress(look.conn, look.ground.slot, look.ground.profile.feeds)
-    jobs = await recent_jobs(look.conn, limit=_JOBS)
     waiting = tables.backfilling(look.status)
-    return {"progress": found, "jobs": jobs, "waiting": waiting}
+    return {"progress": found, "jobs": await recent_jobs(look.conn, limit=_JOBS), "waiting": waiting}
 
 
 async def _reconcile(look: Look) -> Values:
@@ -133,6 +132,10 @@ async def _reconcile(look: Look) -> Values:
     kinds = [] if run is None else [(in_words(kind), run.total(kind)) for kind in Kind if run.total(kind)]
     mark = Mark.WAITING if run is None else _VERDICTS.get(run.verdict, Mark.ATTENTION)
     return {"run": run, "kinds": kinds, "mark": mark}
+
+
+async def _schedule(look: Look) -> Values:
+    return {"jobs": tables.schedule(look.ground.plans, await jobs.newest(look.conn), look.status.at)}
 
 
 async def _workers(look: Look) -> Values:
@@ -158,6 +161,7 @@ PANELS: Final[tuple[Panel, ...]] = (
     Panel("progress", "Backfill, replay, sweep", 2, _progress),
     Panel("reconcile", "Reconcile", 2, _reconcile),
     Panel("workers", "Processes", 2, _workers),
+    Panel("schedule", "By the clock", 6, _schedule),
     Panel("activity", "Latest operations", 6, _activity, controls=True),
     Panel("audit", "Who did what", 6, _audit),
 )

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cdc.routing.feeds import Lane
+from cdc.runtime.plans import Plan
 from cdc.state.activity import Interval
+from cdc.state.jobs import Run
 from cdc.state.outbox import Counts
 from cdc.watch.status import Status
+from cdc.web.dashboard.path import Mark
 
 _HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A job that is done by the clock. `outcome` is empty for one that never ran."""
+
+    name: str
+    plan: str
+    next_at: datetime
+    run: Run | None
+    outcome: str = ""
+    mark: Mark = Mark.WAITING
+
+
+_OUTCOMES = {"done": Mark.OK, "running": Mark.WAITING, "stopped": Mark.WAITING}
+
+
+def schedule(plans: Mapping[str, Plan], runs: Mapping[str, Run], now: datetime) -> list[Scheduled]:
+    """Give each job with its newest run, and when it comes next."""
+    rows = []
+    for name, plan in plans.items():
+        run = runs.get(name)
+        outcome = ""
+        if run is not None:
+            outcome = run.outcome or ("died" if run.leased_until <= now else "running")
+        mark = _OUTCOMES.get(outcome, Mark.BROKEN)
+        rows.append(Scheduled(name, str(plan), plan.next(now), run, outcome, mark))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

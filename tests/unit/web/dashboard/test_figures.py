@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from cdc.routing.feeds import Lane
+from cdc.runtime.plans import Every
 from cdc.state.activity import Interval
 from cdc.state.credits import Usage
+from cdc.state.jobs import Outcome, Run
 from cdc.watch.condition import Condition, State
 from cdc.watch.status import Doorbell
 from cdc.web.dashboard.figures import Figure, figures
 from cdc.web.dashboard.home import mark_of
 from cdc.web.dashboard.path import Mark, Stage, stages
-from cdc.web.dashboard.tables import backfilling, by_hour, highest_by_hour, queue
+from cdc.web.dashboard.tables import backfilling, by_hour, highest_by_hour, queue, schedule
 from tests.support.status import MEGABYTE, NOW, activity, behind, count, gap, pause, slot, spending, status
 
 
@@ -133,6 +135,24 @@ def test_the_tables_beside_the_charts_add_up() -> None:
     assert highest_by_hour([(at, 3), (at + timedelta(minutes=20), 9), (at - timedelta(hours=1), 4)]) == [
         (at - timedelta(hours=1), 4), (at, 9),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "leased", "shown", "mark"),
+    [
+        ("done", 0, "done", Mark.OK), ("failed", 0, "failed", Mark.BROKEN), ("died", 0, "died", Mark.BROKEN),
+        (None, 60, "running", Mark.WAITING), (None, -1, "died", Mark.BROKEN), ("stopped", 0, "stopped", Mark.WAITING),
+    ],
+)  # fmt: skip
+def test_a_run_without_an_end_is_under_way_for_as_long_as_its_lease(
+    outcome: Outcome | None, leased: int, shown: str, mark: Mark
+) -> None:
+    ended = None if outcome is None else NOW
+    run = Run(1, "sweep", NOW, "w", NOW, NOW + timedelta(seconds=leased), ended, outcome, {})
+    [row] = schedule({"sweep": Every(30)}, {"sweep": run}, NOW)
+    assert (row.outcome, row.mark, row.next_at, row.plan) == (shown, mark, NOW + timedelta(minutes=30), "every 30 min")
+    [never] = schedule({"sweep": Every(30)}, {}, NOW)
+    assert (never.run, never.outcome) == (None, "")
 
 
 def test_the_queue_names_each_feed_once_and_those_of_which_nothing_waits() -> None:
