@@ -132,7 +132,8 @@ create table saved.audit as table cdc.audit;
 create table saved.log as table cdc.zoho_sync_log;
 """
 _RESTORE: Final = """
-truncate cdc.outbox, cdc.audit, cdc.zoho_sync_log, cdc.pause;
+truncate cdc.outbox, cdc.audit, cdc.zoho_sync_log, cdc.pause, cdc.alert_rule;
+update cdc.alert set acked_at = null, acked_by = null;
 insert into cdc.outbox table saved.outbox;
 insert into cdc.audit overriding system value table saved.audit;
 insert into cdc.zoho_sync_log table saved.log;
@@ -184,6 +185,11 @@ def _reconcile(database: Database, now: datetime, slot: str) -> None:
             " values (%s, %s, 'cdc-1-412', %s, %s, %s, 'done')",
             [name, due, due, due, due + timedelta(seconds=19)],
         )
+
+    database.execute(
+        "insert into cdc.alert (pipeline, name, severity, value, opened_at) values (%s, 'CdcHeld', 'warning', 6, %s)",
+        [slot, now - timedelta(minutes=26)],
+    )
 
 
 def _deliver(database: Database, people: list[str], chance: random.Random, now: datetime) -> None:

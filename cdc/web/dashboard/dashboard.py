@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from cdc.web.dashboard.actions import Actions
+from cdc.web.dashboard.alerts import Alerts
 from cdc.web.dashboard.failures import Failures
 from cdc.web.dashboard.ground import Ground
 from cdc.web.dashboard.held import Held
@@ -26,7 +27,7 @@ class Dashboard:
     def routes(self) -> list[BaseRoute]:
         """Routes to mount."""
         ground = self._ground
-        parts = (Home(ground), Failures(ground), Held(ground), Records(ground), self._actions)
+        parts = (Home(ground), Failures(ground), Held(ground), Records(ground), Alerts(ground), self._actions)
         return [route for part in parts for route in part.routes()]
 
     async def close(self) -> None:

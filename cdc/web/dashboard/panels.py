@@ -14,6 +14,7 @@ from cdc.repair.reconcile.report import in_words
 from cdc.state import audit, jobs
 from cdc.state.backlog import recent_jobs
 from cdc.state.held import HeldSelection, held_groups
+from cdc.state.openalerts import open_alerts
 from cdc.state.operations import operations
 from cdc.state.progress import read_progress
 from cdc.state.reconciles import last_run
@@ -69,6 +70,10 @@ class Panel:
 
 async def _path(look: Look) -> Values:
     return {"stages": stages(look.status)}
+
+
+async def _alerts(look: Look) -> Values:
+    return {"alerts": [tables.told(alert) for alert in await open_alerts(look.conn, look.ground.slot)]}
 
 
 async def _deliveries(look: Look) -> Values:
@@ -153,6 +158,7 @@ async def _audit(look: Look) -> Values:
 
 PANELS: Final[tuple[Panel, ...]] = (
     Panel("path", "From the database to the CRM", 6, _path),
+    Panel("alerts", "Open alerts", 6, _alerts),
     Panel("deliveries", "Deliveries", 2, _deliveries),
     Panel("credits", "Credits", 2, _credits),
     Panel("wal", "WAL held", 2, _wal),

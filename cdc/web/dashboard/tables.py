@@ -11,11 +11,31 @@ from cdc.routing.feeds import Lane
 from cdc.runtime.plans import Plan
 from cdc.state.activity import Interval
 from cdc.state.jobs import Run
+from cdc.state.openalerts import OpenAlert
 from cdc.state.outbox import Counts
+from cdc.watch.alerts.rules import RULES
 from cdc.watch.status import Status
 from cdc.web.dashboard.path import Mark
 
 _HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An open alert in words. `command` and `anchor` are empty for one that this version has no rule of."""
+
+    alert: OpenAlert
+    words: str
+    command: str = ""
+    anchor: str = ""
+
+
+def told(alert: OpenAlert) -> Told:
+    """Say what an alert is about, as the messages do."""
+    rule = RULES.get(alert.name)
+    if rule is None:
+        return Told(alert, "of another version of this program")
+    return Told(alert, rule.say(alert.value), rule.command, rule.anchor)
 
 
 @dataclass(frozen=True, slots=True)

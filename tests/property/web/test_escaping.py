@@ -14,10 +14,11 @@ from cdc.routing.feeds import Lane
 from cdc.state.audit import Entry
 from cdc.state.failures import Failure
 from cdc.state.held import Cause, HeldGroup, HeldKey, Kind
+from cdc.state.openalerts import OpenAlert
 from cdc.state.operations import Filter, Operation
 from cdc.watch.condition import Condition, State
 from cdc.web.access import Role, Visitor
-from cdc.web.dashboard import formats
+from cdc.web.dashboard import formats, tables
 from cdc.web.dashboard.failures import Why
 from cdc.web.dashboard.figures import figures
 from cdc.web.dashboard.ground import link
@@ -99,6 +100,7 @@ def home_page(text: str) -> Skeleton:
     now = replace(now, workers=[replace(now.workers[0], host=text)], pipeline=text)
     values: Mapping[str, Mapping[str, Any]] = {
         "path": {"stages": stages(now)},
+        "alerts": {"alerts": [tables.told(OpenAlert(text, text, 1.0, text, NOW, text, NOW))]},
         "held": {"groups": [held]},
         "workers": {"workers": now.workers, "token": None, "doorbell": None},
         "activity": {"operations": [operation], "wanted": Filter(feed=None, status=None, record_id=text or "r")},

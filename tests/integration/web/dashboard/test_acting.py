@@ -217,6 +217,23 @@ async def test_a_sweep_marks_what_differs(operator: Visit) -> None:
     assert operator.audit()[0][1] == "sweep"
 
 
+async def test_an_open_alert_is_acknowledged_and_muted(operator: Visit) -> None:
+    assert "sees to it" not in await operator.get("/")
+    answer = await operator.post("/alerts/ack", alert="CdcHeld")
+    assert told(answer) == "CdcHeld is acknowledged: no more reminders."
+    assert f"{ACTOR} sees to it" in answer.text
+    answer = await operator.post("/alerts/mute", alert="CdcHeld", length="4 h")
+    assert "is evaluated all the same" in told(answer)
+    assert "muted until" in answer.text
+    assert told(await operator.post("/alerts/unmute", alert="CdcHeld")) == "CdcHeld is told of again."
+    assert [entry[1:3] for entry in operator.audit()] == [
+        ("alert.ack", "CdcHeld"), ("alert.mute", "CdcHeld, 4 h"), ("alert.unmute", "CdcHeld"),
+    ]  # fmt: skip
+    assert "isn&#39;t open any more" in told(await operator.post("/alerts/ack", alert="CdcSlotLost"))
+    assert (await operator.post("/alerts/mute", alert="CdcNothing", length="4 h")).status_code == 422
+    assert (await operator.post("/alerts/mute", alert="CdcHeld")).status_code == 422
+
+
 async def test_nothing_is_done_from_elsewhere_or_without_the_forms_token(operator: Visit) -> None:
     fields = {"scope": "*", "because": "b"}
     without = await operator.http.post("/pause", data=fields, headers=PAGE)

@@ -70,6 +70,14 @@ async def test_what_is_done_by_the_clock_says_how_it_went_and_when_it_comes_next
     assert found["volume"][1] == "every 30 min"
 
 
+async def test_an_open_alert_says_what_is_wrong_and_what_to_run(looker: Visit) -> None:
+    [row] = rows(await looker.get("/"), "Open alerts</h2>")
+    assert row[0] == "CdcHeld warning"
+    assert row[1] == "26 min"
+    assert "cdc held" in row[2]
+    assert "docs/runbook.md#held" in row[2]
+
+
 async def test_the_latest_operations_can_be_filtered_by_the_address(looker: Visit) -> None:
     newest = rows(await looker.get("/"), "Latest operations</h2>")
     assert len(newest) == 50
@@ -178,7 +186,8 @@ async def test_a_viewer_is_offered_nothing_to_do_and_may_do_nothing(looker: Visi
     before = looker.database.execute("select count(*) from cdc.outbox where parked_at is not null")
     one = {"feed": "contacts", "key": key, "because": "b", "scope": "*"}
     for path in ("/pause", "/resume", "/sweep", "/failures/retry", "/failures/discard", "/held/approve", "/held/reject",
-                 "/record/sync", "/record/ask", "/record/reveal"):  # fmt: skip
+                 "/record/sync", "/record/ask", "/record/reveal", "/alerts/ack", "/alerts/mute",
+                 "/alerts/unmute"):  # fmt: skip
         assert (await looker.post(path, **one)).status_code == 403, path
     for path in ("/failures/confirm", "/held/confirm"):
         assert (await looker.http.get(path, headers=PAGE)).status_code == 403
@@ -205,7 +214,7 @@ async def test_no_page_needs_what_the_policy_forbids(looker: Visit) -> None:
 
 
 STATEMENTS = {
-    "/": 8, "/fragment/status": 8, "/failures": 2, "/failures?since=24h&reason=WRONG_TYPE": 3, "/held": 3,
+    "/": 9, "/fragment/status": 9, "/failures": 2, "/failures?since=24h&reason=WRONG_TYPE": 3, "/held": 3,
     "/held?feed=contacts&kind=rewrite": 4, "/audit": 1, "/record?feed=contacts&key=nobody": 6, "/failures.csv": 1,
 }  # fmt: skip
 
