@@ -37,6 +37,7 @@ async def dashboard_routes(
         slot=settings.cdc_slot,
         hash_key=connections.hash_key,
         plans=plans(settings),
+        runbook=settings.cdc_runbook_url,
         readers={feed: cast("Readable", sink) for feed, sink in sinks.items()},
     )
     dashboard = Dashboard(ground)

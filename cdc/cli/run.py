@@ -153,9 +153,14 @@ class _Run:
                 )
             url = await stack.enter_async_context(
                 receiving(
-                    settings, self._profile, connections.state, status=status, metrics=metrics, access=access,
+                    settings,
+                    self._profile,
+                    connections.state,
+                    status=status,
+                    metrics=metrics,
+                    access=access,
                     routes=routes,
-                )  # fmt: skip
+                )
             )
             page = f"{url}{access.start_path}" if url is not None and access is not None else None
             if page is not None:
