@@ -133,8 +133,8 @@ async def test_after_each_fault_what_was_missed_is_found_and_the_bell_rings_agai
         assert await boy.until_dirty(missed) == "bulk"
         await boy.until_heard()
         await until(lambda: boy.sweeper.sweeps > sweeps, WITHIN, what="the sweep to end")
-        if cause is None:
-            assert boy.realtime.lost == []
+        if cause is None:  # deaf it may have been, on a busy machine: its canaries were dropped as well
+            assert set(boy.realtime.lost) <= {"deaf"}
 
 
 @pytest.mark.parametrize(
