@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from cdc.embedded.story import Deltas
-from cdc.runtime.report import Report
+from typing import TYPE_CHECKING
+
 from cdc.state.control import BULK_SCOPE, EVERYTHING, Pause
 from cdc.state.gaps import GAP_UNDECIDED, HOLD_REASONS, Gap
 from sinks.reasons import Reason
+
+if TYPE_CHECKING:  # they would bring the whole pipeline with them
+    from cdc.embedded.story import Deltas
+    from cdc.runtime.report import Report
 
 
 def size(count: int | None) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.cli.start import EXIT_CODES
 from cdc.delivery.policy import HOUR, MINUTE, POLICIES, Policy, Response, Scope
 from cdc.runtime.doctor.table import CHECKS
@@ -24,6 +23,7 @@ from cdc.settings import Settings
 from cdc.state.database import shipped_migrations
 from sinks.reasons import Fault, Reason
 from tests.support import faults, prometheus
+from tests.support.cli import app
 from tests.support.watch_pages import alerts_page, metrics_page
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.settings import Settings
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.server import RunningSimulator
+from tests.support.cli import app
 from tests.support.postgres import Database
 from tests.support.simulators import simulator_beside
 

@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
-from cdc.cli.app import app
 from cdc.errors import ConfigError
 from cdc.runtime.alerting import Alerting
 from cdc.settings import Settings
 from cdc.state.database import open_pool
 from cdc.watch.outlook import Picture
 from tests.support.alerts import picture
+from tests.support.cli import app
 from tests.support.postgres import Database
 from tests.support.status import activity
 

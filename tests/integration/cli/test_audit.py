@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc.cli.app import app
 from cdc.cli.start import who
+from tests.support.cli import app
 from tests.support.postgres import Database
 
 KEY = "bm90IGEgcmVhbCBrZXksIG9ubHkgb25lIGZvciB0ZXM="

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cdc.cli.app import app
 from cdc.errors import ConfigError
 from cdc.state.database import migrate
 from tests.acceptance.processes import ENCRYPTION_KEY, url_of
+from tests.support.cli import app
 from tests.support.postgres import Database
 
 Command = Callable[..., Result]

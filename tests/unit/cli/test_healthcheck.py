@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.cli.healthcheck import _address
 from cdc.errors import ConfigError
 from cdc.settings import Settings
+from tests.support.cli import app
 
 
 class _Handler(BaseHTTPRequestHandler):

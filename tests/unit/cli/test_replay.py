@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.errors import ConfigError
+from tests.support.cli import app
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.connection import connect
 from cdc.resources import sql_dir
 from cdc.routing.feeds import Profile, load_profile
@@ -32,6 +31,7 @@ from cdc.state.database import migrate
 from sinks.simulator.config import SimulatorConfig
 from sinks.simulator.server import RunningSimulator, start_simulator
 from tests.support.capture import FEEDS, SCHEMA, write_profile
+from tests.support.cli import app
 from tests.support.postgres import Database, fresh_database
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

@@ -9,10 +9,10 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from cdc.cli.app import app
 from cdc.errors import ConfigError
 from cdc.runtime.doctor.table import CHECKS
 from tests.integration.runtime.doctor.conftest import Patient
+from tests.support.cli import app
 
 
 @pytest.fixture(autouse=True)
