@@ -65,7 +65,8 @@ async def is_settled(
 async def _stuck_feeds(state: AsyncConnection[Any], profile: Profile) -> set[str]:
     rows = await (
         await state.execute(
-            "select scope from cdc.control where reason = any(%s)"
+            # Once its time is over it is tried again, and that has to be waited for.
+            "select scope from cdc.control where reason = any(%s) and paused_until > now()"
             " union all select scope from cdc.pause where paused_until > now()",
             [_LASTING_PAUSES],
         )

@@ -60,7 +60,12 @@ def test_the_wheel_holds_what_is_no_code(wheel: Path) -> None:
     files = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "sql").rglob("*") if path.is_file()}
     assert {f"cdc/{file}" for file in files} <= names
     folders = ("sinks/simulator/templates", "cdc/web/templates", "cdc/web/static")
-    shown = {path.relative_to(CHECKOUT).as_posix() for folder in folders for path in CHECKOUT.glob(f"{folder}/*")}
+    shown = {
+        path.relative_to(CHECKOUT).as_posix()
+        for folder in folders
+        for path in CHECKOUT.glob(f"{folder}/**/*")
+        if path.is_file()
+    }
     assert {folder for folder in folders if any(name.startswith(folder) for name in shown)} == set(folders)
     assert shown | {"cdc/py.typed", "sinks/py.typed"} <= names
     assert not any(name.startswith(("tests/", "docs/")) for name in names)

@@ -147,6 +147,8 @@ def test_halt_is_not_held_up_by_a_replication_client_that_never_answers(
     pg = client.pgconn
     pg.send_query(b"START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1', publication_names 'p')")
     assert pg.get_result() is not None
+    while ask(server, "select count(*)::text from pg_stat_replication where state = 'streaming'") != "1":
+        pass  # before that it dies like any session
     pid = server.pid
     server.halt()
     assert not alive(pid)

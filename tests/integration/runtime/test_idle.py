@@ -36,8 +36,11 @@ async def dirty(conn: psycopg.AsyncConnection[Any], feed: str, key: str, **colum
     )
 
 
-async def pause(conn: psycopg.AsyncConnection[Any], scope: str, reason: str) -> None:
-    await conn.execute("insert into cdc.control (scope, paused_until, reason) values (%s, now(), %s)", [scope, reason])
+async def pause(conn: psycopg.AsyncConnection[Any], scope: str, reason: str, *, seconds: int = 60) -> None:
+    await conn.execute(
+        "insert into cdc.control (scope, paused_until, reason) values (%s, now() + make_interval(secs => %s), %s)",
+        [scope, seconds, reason],
+    )
 
 
 async def completion(conn: psycopg.AsyncConnection[Any]) -> tuple[str, str]:
@@ -77,6 +80,14 @@ async def test_a_pause_that_only_a_person_can_end_is_not_waited_for(
     await dirty(conn, "contacts", "a")
     await pause(conn, scope, reason)
     assert await is_settled(conn, conn, profile) is settled
+
+
+async def test_a_pause_whose_time_is_over_is_about_to_be_tried_and_is_waited_for(
+    conn: psycopg.AsyncConnection[Any], profile: Profile
+) -> None:
+    await dirty(conn, "contacts", "a")
+    await pause(conn, "zoho", "TOKEN_INVALID", seconds=0)
+    assert not await is_settled(conn, conn, profile)
 
 
 @pytest.mark.parametrize("scope", ["*", "contacts", "bulk lane"])
