@@ -79,6 +79,14 @@ async def test_a_server_that_everybody_may_reach(patient: Patient) -> None:
     assert await patient.is_well("runtime.http")
 
 
+async def test_nobody_who_is_told(patient: Patient) -> None:
+    patient.environment.delenv("CDC_ALERT_SLACK_URL")
+    [found] = await patient.see("runtime.alerts")
+    assert (found.level, "no alert channel" in found.what) == (Level.WARNING, True)
+    await patient.mend(found.fix)
+    assert await patient.is_well("runtime.alerts")
+
+
 async def test_a_disk_that_is_full(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much is free is the machine's affair; what is made of it is ours."""
     assert await patient.is_well("runtime.disk")
