@@ -101,10 +101,12 @@ async def look_http(exam: Examination) -> Findings:
     if s.cdc_http_port is None:
         return ok("nothing listens: CDC_HTTP_PORT is not set")
     if s.cdc_http_host in _LOCAL:
-        return ok(f"it listens on {s.cdc_http_host}, for this machine only")
-    if s.cdc_webhook_tokens or s.cdc_webhook_signing_secrets or s.has_dashboard_access:
+        page = "asks who comes" if s.has_dashboard_access else "is opened by the link that `cdc run` prints"
+        return ok(f"it listens on {s.cdc_http_host}, for this machine only; the dashboard {page}")
+    secrets = (s.cdc_webhook_tokens, s.cdc_webhook_signing_secrets, s.cdc_metrics_tokens)
+    if any(secrets) or s.has_dashboard_access:
         page = "the dashboard asks who comes" if s.has_dashboard_access else "the dashboard is off"
-        return ok(f"it listens on {s.cdc_http_host}; every webhook needs a secret, {page}; TLS is the proxy's in front")
+        return ok(f"it listens on {s.cdc_http_host}; webhooks need a secret, {page}; TLS is the proxy's in front")
     what = f"CDC_HTTP_HOST={s.cdc_http_host} can be reached from elsewhere, and nothing there has a secret"
     why = "`cdc run` refuses to start like this: anybody could ring, or look"
     return [problem(what, why=why, fix='export CDC_DASHBOARD_TOKENS="$(openssl rand -hex 32)"')]
