@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from cdc.cli.asking import Question
@@ -47,12 +48,19 @@ DATA_CENTER: Final = Question(
     "is EU, crm.zohocloud.ca is CA. A client and its tokens work in one data centre only.",
     choices=tuple(DATA_CENTERS),
 )
-WAY_HELP: Final = (
+_WAYS: Final = (
     "device: a code is shown here, and you type it in on a phone or another machine. Client type Non-browser.\n"
     "browser: you open an address on this machine, and the browser comes back here. Client type Server-based.\n"
     "code: you make a code in the API console and paste it. Client type Self client.\n"
     "keep: go on with the sign-in that is there."
 )
+
+
+def way_help(ways: Sequence[str]) -> str:
+    """Explain those ways to sign in that there are now."""
+    return "\n".join(line for line in _WAYS.splitlines() if line.partition(":")[0] in ways)
+
+
 SQL_HELP: Final = (
     "y runs it once you have agreed to everything, at the end. n ends here, and nothing is changed. s shows it whole;\n"
     "e writes it to cdc-setup.sql, for you or whoever looks after the database to read, edit and run with psql;\n"
@@ -83,7 +91,9 @@ CHANNELS: Final[dict[str, tuple[Question, ...]]] = {
         Question("CDC_ALERT_WEBHOOK_URL", "Webhook URL", "https://... of your own; a POST for each alert."),
         Question(
             "CDC_ALERT_WEBHOOK_SECRET", "Webhook signing secret",
-            "Alerts are signed with it, so that the receiver can tell that they are ours.", is_secret=True,
+            "Alerts are signed with it, so that the receiver, which has the same, can tell that they are ours.\n"
+            'echo "whsec_$(openssl rand -base64 32)" makes one.',
+            is_secret=True,
         ),
     ),
 }  # fmt: skip

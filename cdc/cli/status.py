@@ -78,7 +78,8 @@ def _condition_lines(status: Status) -> list[Text]:
     style = "green" if now.state.is_fine else "bold red" if now.state.is_broken else "yellow"
     lines = [Text.assemble(("state     ", "bold"), (f"{now.state.value.replace('_', ' ')}", style), f"  {now.why}")]
     if now.todo:
-        lines.append(Text(f"          {now.todo}" + (f": `{now.command}`" if now.command else "")))
+        is_new = now.command and f"`{now.command}`" not in now.todo
+        lines.append(Text(f"          {now.todo.rstrip('.')}" + (f": `{now.command}`" if is_new else "")))
     return lines
 
 

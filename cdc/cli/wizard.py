@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -18,7 +19,7 @@ from cdc.routing.feeds import Profile, load_profile
 from cdc.runtime.environment import configured_account
 from cdc.runtime.introduction import introduce
 from cdc.runtime.preparation import Plan
-from cdc.settings import redact_dsn
+from cdc.settings import check_setting, redact_dsn
 from cdc.source.poolers import refuse_transaction_pooler
 from cdc.state.envelope import Key
 from sinks.zoho.limits import EDITIONS
@@ -188,7 +189,7 @@ class Wizard:
         settings = self._answers.settings()
         existing = asyncio.run(preparing.existing_sign_in(settings))
         ways = ["keep"] * (existing is not None) + [way.value for way in Way]
-        way = self._asker.choose("How to sign in", questions.WAY_HELP, ways, ways[0])
+        way = self._asker.choose("How to sign in", questions.way_help(ways), ways, ways[0])
         if way == "keep" and existing is not None:
             return asyncio.run(preparing.try_sign_in(settings, existing))
         code = ""
@@ -239,7 +240,8 @@ class Wizard:
         if channel == "none" != set_now:
             self._asker.say("What is set stays; to do without it, take its lines out of .env.")
         for question in questions.CHANNELS[channel]:
-            self._answers.give(question.name, self._asker.ask(question, self._answers[question.name]))
+            check = partial(check_setting, question.name)
+            self._answers.give(question.name, self._asker.ask(question, self._answers[question.name], check=check))
 
     def _has_to_do(self) -> bool:
         has_sql = self._plan is not None and not self._plan.is_empty

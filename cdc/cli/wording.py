@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cdc.state.control import BULK_SCOPE, EVERYTHING, Pause
 from cdc.state.gaps import GAP_UNDECIDED, HOLD_REASONS, Gap
+from cdc.watch.condition import resumed_by
 from sinks.reasons import Reason
 
 if TYPE_CHECKING:  # they would bring the whole pipeline with them
@@ -87,11 +88,9 @@ def _explain_hold(pause: Pause) -> str:
     """Say who paused what, since and until when, why, and what ends it."""
     what = {EVERYTHING: "all delivery", BULK_SCOPE: "the lane bulk"}.get(pause.scope, f"delivery of {pause.scope}")
     until = "until it is resumed" if pause.until is None else f"until {pause.until:%Y-%m-%d %H:%M} UTC"
-    ends = {EVERYTHING: "cdc resume", BULK_SCOPE: "cdc backfill resume"}.get(pause.scope, f"cdc resume {pause.scope}")
     why = f": {pause.detail}" if pause.detail else ""
-    return (
-        f"{what} is paused by {pause.actor} since {pause.updated_at:%m-%d %H:%M} UTC, {until}{why} (`{ends}` ends it)"
-    )
+    since = f"{pause.updated_at:%m-%d %H:%M} UTC"
+    return f"{what} is paused by {pause.actor} since {since}, {until}{why} (`{resumed_by(pause.scope)}` ends it)"
 
 
 def story_outcome(deltas: Deltas) -> str:

@@ -41,6 +41,21 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
+def check_setting(name: str, value: str) -> None:
+    """Look at one value alone, before it gets in where it would stop every command.
+
+    Raises:
+        ConfigError: if the setting doesn't take it. It never holds the value.
+    """
+    given: dict[str, Any] = {name.lower(): value}
+    try:
+        Settings(**given)
+    except ValidationError as error:
+        for refusal in _refusals(error):
+            if refusal.message.startswith(f"{name}: "):
+                raise refusal from None
+
+
 def salvage_settings() -> tuple[Settings, list[ConfigError]]:
     """Read what can be read, for a command that looks into what is wrong.
 
@@ -59,7 +74,8 @@ def salvage_settings() -> tuple[Settings, list[ConfigError]]:
 def _refusals(error: ValidationError) -> list[ConfigError]:
     return [
         ConfigError(
-            f"{str(each['loc'][0]).upper() if each['loc'] else 'settings'}: {each['msg']}",
+            f"{str(each['loc'][0]).upper() if each['loc'] else 'settings'}: "
+            + each["msg"].removeprefix("Value error, "),  # that is pydantic's word
             fix="docs/reference/settings.md says what it takes",
         )
         for each in error.errors(include_url=False, include_input=False, include_context=False)

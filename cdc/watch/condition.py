@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from cdc.state.control import EVERYTHING
+from cdc.state.control import BULK_SCOPE, EVERYTHING
 from cdc.state.gaps import HOLD_REASONS
 from cdc.watch.status import Status
 from sinks.reasons import Fault, Reason
@@ -212,7 +212,8 @@ def _paused(status: Status) -> Condition | None:
     what = f"delivery to {pause.scope} is" if pause.scope != EVERYTHING else "all delivery is"
     if pause.actor is not None:
         until = "" if pause.until is None else f" until {pause.until:%Y-%m-%d %H:%M} UTC"
-        why, todo, command = f"by {pause.actor}: {pause.detail or 'no reason given'}.", "end it in time", "cdc resume"
+        why, todo = f"by {pause.actor}: {pause.detail or 'no reason given'}.", "end it in time"
+        command = resumed_by(pause.scope)
     elif pause.reason in HOLD_REASONS:
         until, why = "", "the ledger is in doubt until everything was compared."
         todo, command = "nothing, if `cdc run` runs", "cdc slot"
@@ -229,6 +230,11 @@ def _paused(status: Status) -> Condition | None:
         "paused",
         pause.updated_at,
     )
+
+
+def resumed_by(scope: str) -> str:
+    """Name the command that ends a person's pause."""
+    return {EVERYTHING: "cdc resume", BULK_SCOPE: "cdc backfill resume"}.get(scope, f"cdc resume {scope}")
 
 
 def _credits_low(status: Status) -> Condition | None:
@@ -292,7 +298,11 @@ def _backfilling(status: Status) -> Condition | None:
 
 def _starting(status: Status) -> Condition | None:
     if status.position is None and not status.by_doorbell:
-        return Condition(State.STARTING, "nothing was set up yet", "set it up, then start `cdc run`", "cdc setup")
+        if status.slot is None or not status.slot.exists:
+            return Condition(State.STARTING, "nothing was set up yet", "set it up, then start `cdc run`", "cdc setup")
+        begun = any(worker.role == "capture" for worker in status.workers)
+        todo, command = ("", "cdc status") if begun else ("start it", "cdc run")
+        return Condition(State.STARTING, "it is set up, and nothing was captured yet", todo, command)
     if not status.is_unswept:
         return None
     return Condition(State.STARTING, "views and ledger are being compared for the first time", "", "cdc status", "")

@@ -26,7 +26,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "invalid_client": (
             "the OAuth server {accounts} doesn't know this client id",
-            f"compare ZOHO_CLIENT_ID with {_CONSOLE}; a client of another data centre needs --data-center",
+            f"compare ZOHO_CLIENT_ID with {_CONSOLE}; a client of another data centre needs that one",
         ),
         "invalid_client_secret": (
             "the client secret is wrong",
@@ -34,7 +34,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "invalid_code": (
             "the code is spent, too old, or another data centre's",
-            "a code works once and for minutes: make a new one; check --data-center",
+            "a code works once and for minutes: make a new one; check the data centre",
         ),
         "invalid_redirect_uri": (
             "the client has another redirect URI",
@@ -119,7 +119,7 @@ async def post(config: ZohoConfig, transport: Transport, path: str, form: Mappin
 
 def unreachable(config: ZohoConfig, error: Exception) -> SignInRefused:
     """Say that the OAuth server is away."""
-    return SignInRefused(f"{config.accounts} can't be reached: {error}", "check network, proxy and --data-center")
+    return SignInRefused(f"{config.accounts} can't be reached: {error}", "check network, proxy and data centre")
 
 
 def granted(grant: Grant | SinkError, config: ZohoConfig) -> Granted:

@@ -19,6 +19,7 @@ from tests.support.waiting import until
 async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     async with Crm.open() as crm:
         made = Site(database, crm, tmp_path)
+        made.settings["CDC_ALERT_SLACK_URL"] = "https://hooks.slack.example/services/T/B/x"
         yield made
         await made.close()
 

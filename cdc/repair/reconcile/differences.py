@@ -52,7 +52,8 @@ NEXT = MappingProxyType(
     {
         Kind.ORPHAN: "look at it in the CRM; delete it there if nobody needs it",
         Kind.DELETED_SOURCE: "`cdc sweep` marks what is to be withdrawn; what stays after it was restored in the CRM",
-        Kind.RECYCLED: "restore it from the CRM's bin, or have it made anew with `cdc replay --force --key`",
+        Kind.RECYCLED: "restore it from the CRM's bin; gone from there it counts as missing, and `cdc reconcile --fix` "
+        "makes it anew",
         Kind.UNLINKED: "write our id into its external id field, or delete it, in the CRM",
         Kind.DUPLICATE: "merge them in the CRM; the plan in the report says which stays",
         Kind.EXCLUDED: "`cdc sweep` marks what is to be withdrawn; what stays after it is to be deleted in the CRM",

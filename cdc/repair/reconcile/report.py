@@ -92,7 +92,9 @@ def verdict(report: Report) -> str:
     run = report.run
     share = run.differing / run.compared if run.compared else 0.0
     spent = ", ".join(f"{credits} {what}" for what, credits in report.spent.items() if credits)
-    fixed = f", {run.fixed:,} fixed, {run.remaining:,} left" if run.fixed or run.kind == "fix" else ""
+    fixed = (
+        f", {run.fixed:,} sent anew, {run.remaining:,} of them differ still" if run.fixed or run.kind == "fix" else ""
+    )
     return (
         f"Reconcile {run.started_at:%Y-%m-%d %H:%M} UTC – {_WORDS[run.verdict]}, {run.differing:,} of {run.compared:,} "
         f"records differed ({share:.2%}){fixed}. {run.credits_used:,} credits{f' ({spent})' if spent else ''}, "

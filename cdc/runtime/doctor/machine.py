@@ -1,4 +1,4 @@
-"""This machine: settings, profile, key, versions, disk, HTTP."""
+"""This machine: settings, profile, key, versions, disk, HTTP, alerts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psycopg
 
 from cdc.errors import CdcError
 from cdc.routing.feeds import load_profile
+from cdc.runtime.channels import configured_channels
 from cdc.runtime.doctor.examination import Examination
 from cdc.runtime.doctor.finding import Findings, from_error, ok, problem, skipped, warning
 from cdc.runtime.doctor.judgement.words import size
@@ -100,10 +101,29 @@ async def look_http(exam: Examination) -> Findings:
     if s.cdc_http_port is None:
         return ok("nothing listens: CDC_HTTP_PORT is not set")
     if s.cdc_http_host in _LOCAL:
-        return ok(f"it listens on {s.cdc_http_host}, for this machine only")
-    if s.cdc_webhook_tokens or s.cdc_webhook_signing_secrets or s.has_dashboard_access:
+        page = "asks who comes" if s.has_dashboard_access else "is opened by the link that `cdc run` prints"
+        return ok(f"it listens on {s.cdc_http_host}, for this machine only; the dashboard {page}")
+    secrets = (s.cdc_webhook_tokens, s.cdc_webhook_signing_secrets, s.cdc_metrics_tokens)
+    if any(secrets) or s.has_dashboard_access:
         page = "the dashboard asks who comes" if s.has_dashboard_access else "the dashboard is off"
-        return ok(f"it listens on {s.cdc_http_host}; every webhook needs a secret, {page}; TLS is the proxy's in front")
+        return ok(f"it listens on {s.cdc_http_host}; webhooks need a secret, {page}; TLS is the proxy's in front")
     what = f"CDC_HTTP_HOST={s.cdc_http_host} can be reached from elsewhere, and nothing there has a secret"
     why = "`cdc run` refuses to start like this: anybody could ring, or look"
     return [problem(what, why=why, fix='export CDC_DASHBOARD_TOKENS="$(openssl rand -hex 32)"')]
+
+
+async def look_alerts(exam: Examination) -> Findings:
+    """Whether anybody would be told."""
+    s = exam.settings
+    if names := [channel.name for channel in configured_channels(s)]:
+        return ok(f"told by {', '.join(names)}; `cdc alerts test` sends a message through each")
+    if s.database_url is None:
+        return skipped("without a database there is nobody of yours to be told")
+    return [
+        warning(
+            "nobody is told when something goes wrong: no alert channel is set",
+            why="a sync that has stopped is silent; the CRM just gets old",
+            fix='export CDC_ALERT_SLACK_URL="https://hooks.slack.com/services/..."'
+            "  # or CDC_ALERT_SMTP_URL and CDC_ALERT_EMAIL, or CDC_ALERT_WEBHOOK_URL and _SECRET; docs/alerts.md",
+        )
+    ]

@@ -22,6 +22,7 @@ _MACHINE: Final = (
     Check(id="runtime.versions", looks_at="Python, psycopg and libpq", look=machine.look_versions),
     Check(id="runtime.disk", looks_at="free disk", look=machine.look_disk),
     Check(id="runtime.http", looks_at="who may reach the HTTP server", look=machine.look_http),
+    Check(id="runtime.alerts", looks_at="whether anybody is told when something goes wrong", look=machine.look_alerts),
 )
 _THE_SOURCE: Final = (
     Check(id="source.address", looks_at="host and route: direct, session or transaction pooler; IPv6",

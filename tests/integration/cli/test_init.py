@@ -61,7 +61,8 @@ def said(place: Place, database: Database) -> dict[str, list[str]]:
     return {
         "Database URL": [database.dsn], "Profile": ["core"], "Run this": ["y"], "Zoho client id": [place.crm.client_id],
         "Zoho client secret": [place.crm.client_secret], "How to": ["code"], "Code": [code], "Channel": ["slack"],
-        "Slack": ["https://hooks.slack.example/services/T/B/s3cr3t"], ".env is there": ["y"], "Do it": ["y"],
+        "Slack": ["http://slack.example/s3cr3t", "https://hooks.slack.example/services/T/B/s3cr3t"],
+        ".env is there": ["y"], "Do it": ["y"],
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cdc.routing.feeds import Lane
+from cdc.state.control import BULK_SCOPE
 from cdc.state.credits import Usage
 from cdc.watch.condition import State, judge
 from cdc.watch.status import Doorbell
@@ -85,6 +86,20 @@ def test_the_most_urgent_one_wins(first: tuple[State, dict[str, Any]], second: t
     order = list(State)
 
     assert order.index(judge(status(**first[1], **second[1])).state) <= order.index(first[0])
+
+
+@pytest.mark.parametrize(
+    ("scope", "command"),
+    [("*", "cdc resume"), ("contacts", "cdc resume contacts"), (BULK_SCOPE, "cdc backfill resume")],
+)
+def test_a_persons_pause_names_the_command_that_ends_just_that(scope: str, command: str) -> None:
+    assert judge(status(pauses=[pause("BY_HAND", scope)])).command == command
+
+
+def test_what_is_set_up_is_to_be_started_and_not_set_up_again() -> None:
+    assert judge(status(position=None, slot=slot(exists=False))).command == "cdc setup"
+    assert judge(status(position=None, workers=[])).command == "cdc run"
+    assert judge(status(position=None)).todo == "", "it is on its way"
 
 
 def test_a_pause_names_what_ends_it() -> None:

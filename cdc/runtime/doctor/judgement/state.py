@@ -14,6 +14,7 @@ from cdc.runtime.doctor.judgement.words import listed, size, span
 from cdc.state.control import BULK_SCOPE, EVERYTHING, Pause
 from cdc.state.gaps import GAP_UNDECIDED, HOLD_REASONS, Gap
 from cdc.state.outbox import Counts
+from cdc.watch.condition import resumed_by
 from sinks.reasons import Reason
 
 _OLD_SECONDS: Final = 900.0
@@ -121,10 +122,8 @@ def paused(pauses: Sequence[Pause], now: datetime) -> Findings:
 
 
 def _resume(pause: Pause, known: Reason | None) -> str:
-    if pause.scope == BULK_SCOPE:
-        return "cdc backfill resume"
-    if pause.actor is not None:
-        return "cdc resume" if pause.scope == EVERYTHING else f"cdc resume {pause.scope}"
+    if pause.actor is not None or pause.scope == BULK_SCOPE:
+        return resumed_by(pause.scope)
     if pause.reason == GAP_UNDECIDED:
         return "cdc slot repair"
     if pause.reason in HOLD_REASONS:

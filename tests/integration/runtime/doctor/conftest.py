@@ -154,7 +154,7 @@ def _patient(database: Database, environment: pytest.MonkeyPatch, folder: Path) 
     patient = Patient(database, environment)
     patient.set(
         DATABASE_URL=database.dsn, CDC_ENCRYPTION_KEY=KEY, CDC_PROFILE=str(folder / "shop"), CDC_SLOT=database.name,
-        CDC_PUBLICATION=PUBLICATION,
+        CDC_PUBLICATION=PUBLICATION, CDC_ALERT_SLACK_URL="https://hooks.slack.example/services/T/B/x",
     )  # fmt: skip
     yield patient
     with database.connect() as conn:

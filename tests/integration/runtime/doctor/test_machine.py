@@ -75,8 +75,20 @@ async def test_a_server_that_everybody_may_reach(patient: Patient) -> None:
     assert found.level is Level.PROBLEM
     await patient.mend(found.fix)
     assert await patient.is_well("runtime.http")
-    patient.set(CDC_HTTP_HOST="127.0.0.1", CDC_DASHBOARD_TOKENS="")
-    assert await patient.is_well("runtime.http")
+    patient.set(CDC_DASHBOARD_TOKENS="", CDC_METRICS_TOKENS="m" * 32)
+    [found] = await patient.see("runtime.http")
+    assert (found.level, "the dashboard is off" in found.what) == (Level.OK, True), "as `cdc run` sees it"
+    patient.set(CDC_HTTP_HOST="127.0.0.1", CDC_METRICS_TOKENS="")
+    [found] = await patient.see("runtime.http")
+    assert (found.level, "the link" in found.what) == (Level.OK, True)
+
+
+async def test_nobody_who_is_told(patient: Patient) -> None:
+    patient.environment.delenv("CDC_ALERT_SLACK_URL")
+    [found] = await patient.see("runtime.alerts")
+    assert (found.level, "no alert channel" in found.what) == (Level.WARNING, True)
+    await patient.mend(found.fix)
+    assert await patient.is_well("runtime.alerts")
 
 
 async def test_a_disk_that_is_full(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

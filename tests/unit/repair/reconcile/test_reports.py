@@ -29,7 +29,7 @@ def test_the_verdict_is_one_sentence() -> None:
         "7 credits (5 scan, 2 counts), 41 s."
     )
     fixed = report(EDITED, run=replace(RUN, kind="fix", verdict="fixed", differing=1, fixed=1))
-    assert "OK, 1 of 1,000 records differed (0.10%), 1 fixed, 0 left." in verdict(fixed)
+    assert "OK, 1 of 1,000 records differed (0.10%), 1 sent anew, 0 of them differ still." in verdict(fixed)
 
 
 def test_counts_are_told_beside_the_last_run() -> None:
