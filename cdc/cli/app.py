@@ -25,6 +25,7 @@ COMMANDS: Final = MappingProxyType(
         "pause": "pause:pause",
         "resume": "pause:resume",
         "log-level": "loglevel:log_level",
+        "sync": "sync:sync",
         "sweep": "sweep:sweep",
         "reconcile": "reconcile:reconcile",
         "replay": "replay:replay",

@@ -112,7 +112,7 @@ def _doorbell_line(bell: Doorbell, at: datetime) -> Text:
 def _outbox_table(status: Status) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("feed", "in CRM", "lane", "due", "gathering", "in flight", "retrying", "deferred", "parked"):
-        table.add_column(heading, justify="left" if heading in {"feed", "lane"} else "right")
+        table.add_column(heading, justify="left" if heading in {"feed", "lane"} else "right", no_wrap=heading == "feed")
     feeds = sorted({*status.delivered, *(count.feed for count in status.outbox)})
     for feed in feeds:
         rows = [count for count in status.outbox if count.feed == feed]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -12,12 +11,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from cdc.errors import CdcError
-from cdc.routing.feeds import Feed, Lane
+from cdc.repair.resend import resend
+from cdc.routing.feeds import Feed
 from cdc.runtime.explain import explain
 from cdc.runtime.masking import mask
 from cdc.runtime.story import Story
 from cdc.state import audit
-from cdc.state.outbox import Mark, mark
 from cdc.web.access import Role, Visitor, require
 from cdc.web.dashboard.acting import acting, described, operator_form
 from cdc.web.dashboard.asked import Asked, choice, needed, text
@@ -26,7 +25,6 @@ from cdc.web.refusals import Refusal
 from sinks.base import Readable
 
 _YES = frozenset({"yes"})
-_CAUSE = "by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,12 @@ class Records:
     async def _sync(self, request: Request) -> Response:
         async with acting(request, self._ground) as act:
             feed, key = await self._wanted(act.form)
-            one = Mark(feed=feed.name, key=key, lane=Lane.LIVE, dirty_at=datetime.now(UTC))
-            await mark(act.conn, [one], cause=_CAUSE)
-            await act.record("record.sync", described(feed=feed.name, key=key))
-        return go(request, record_path(feed.name, key), "It is marked, and is compared and sent at once if it differs.")
+            async with self._ground.source.connection() as source:
+                marked, _ = await resend(source, act.conn, feed, [key])
+            if marked:
+                await act.record("record.sync", described(feed=feed.name, key=key))
+        told = "It is marked, and is sent at once." if marked else "It is in no view, and was never sent."
+        return go(request, record_path(feed.name, key), told)
 
     async def _asked(self, request: Request, visitor: Visitor, feed: Feed, key: str, *, revealed: bool) -> Response:
         sink = self._ground.readers.get(feed.name)
