@@ -29,7 +29,7 @@ test: install ## every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 chaos: install ## every fault of docs/reliability.md, the long ones too; SEED=n plays one again
-	$(BIN)/python -m pytest tests/chaos tests/stateful -m 'chaos or long' -n $(PYTEST_WORKERS) --dist loadfile $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m pytest tests/chaos tests/stateful tests/acceptance -m 'chaos or long' -n $(PYTEST_WORKERS) --dist loadfile $(if $(SEED),--seed $(SEED))
 
 MINUTES ?= 30
 soak: install ## everything at once for MINUTES=30; says what it took, fails if anything is lost or doubled; SEED=n

@@ -6,6 +6,7 @@ import json
 import signal
 
 import httpx
+import pytest
 
 from tests.acceptance.processes import ENCRYPTION_KEY, Cdc, Crm, approve_rewrites, wait_until
 from tests.support.postgres import Database
@@ -120,6 +121,7 @@ def test_sweep_finds_what_differs_and_costs_nothing_when_nothing_does(
     configured("sweep", "people").refused(2, "no feed 'people'", "contacts")
 
 
+@pytest.mark.long
 def test_a_forced_sweep_sends_even_what_is_equal_once_the_breaker_is_told_that_it_is_meant(
     configured: Cdc, crm: Crm
 ) -> None:

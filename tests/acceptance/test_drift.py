@@ -51,6 +51,7 @@ def test_a_view_that_is_dropped_stops_its_feed_only_and_comes_back_with_set_up(
     assert configured("status").code == 0
 
 
+@pytest.mark.long
 def test_a_start_with_a_column_gone_breaks_the_feed_that_needs_it_and_runs_the_others(
     configured: Cdc, source: Database, crm: Crm
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_start_with_a_column_gone_breaks_the_feed_that_needs_it_and_runs_the_o
         assert pipeline.stop().code == 0
 
 
+@pytest.mark.long
 def test_a_table_taken_out_of_the_publication_breaks_its_feed_and_set_up_sweeps_what_was_missed(
     configured: Cdc, source: Database, crm: Crm
 ) -> None:

@@ -38,7 +38,7 @@ def _in_flight(site: Site) -> int:
 
 @pytest.mark.parametrize(
     ("transport", "kills"),
-    [("stream", 12), ("poll", 6), pytest.param("stream", 200, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
+    [("stream", 8), ("poll", 4), pytest.param("stream", 200, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
 )
 async def test_a_pipeline_that_is_killed_again_and_again(
     make_site: MakeSite, transport: str, kills: int, seed: int

@@ -118,6 +118,7 @@ async def test_bells_that_ring_twice_late_in_disorder_or_not_at_all(
         await verify(site, workload.chronicle)
 
 
+@pytest.mark.long
 async def test_a_server_that_is_struck_again_and_again(make_site: MakeSite, database: Database, seed: int) -> None:
     await _strike(make_site, database, seed=seed, blows=12)
 

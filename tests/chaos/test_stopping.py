@@ -63,6 +63,7 @@ async def test_a_stop_waits_for_the_answer_and_leaves_nothing_claimed(
     await _finish(site, workload)
 
 
+@pytest.mark.long
 async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite, seed: int) -> None:
     site = await make_site(CDC_DRAIN_SECONDS="0.5", CDC_LEASE_SECONDS="60")
     workload = Workload(site.database, seed)
@@ -77,6 +78,7 @@ async def test_a_stop_does_not_wait_for_ever(make_site: MakeSite, seed: int) -> 
     await _finish(site, workload)
 
 
+@pytest.mark.long
 async def test_a_stop_while_the_databases_are_silent(make_site: MakeSite, seed: int) -> None:
     """Neither an answer nor an end of the connection: what hangs on it can't even be cancelled in an orderly way."""
     site = await make_site(CDC_DRAIN_SECONDS="0.5")

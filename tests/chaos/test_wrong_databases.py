@@ -36,6 +36,7 @@ async def contents(crm: Crm) -> dict[str, int]:
     return {module: len(await crm.records(module)) for module in ("Contacts", "Tasks", "Notes")}
 
 
+@pytest.mark.long
 async def test_a_ledger_that_was_restored_with_its_database_makes_nothing_twice(tmp_path: Path) -> None:
     """It knows nothing of what was delivered since, and a note in the CRM has no identity that would show it."""
     async with own_site(tmp_path) as (server, site):

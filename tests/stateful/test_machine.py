@@ -32,7 +32,7 @@ def run_machine(ground: Ground, *, examples: int, steps: int, shrink: bool = Tru
 
 @pytest.mark.timeout(600)
 def test_the_pipeline_keeps_its_promises(ground: Ground) -> None:
-    run_machine(ground, examples=40, steps=40)
+    run_machine(ground, examples=25, steps=40)
 
 
 @pytest.mark.long

@@ -128,9 +128,8 @@ class Database:
 
     def apply_state(self) -> None:
         """Make the state schema from the numbered files, without the program's own migration code."""
-        self.execute("create schema if not exists cdc")
-        for file in sorted((sql_dir() / "state").glob("*.sql")):
-            self.execute(file.read_text(encoding="utf-8"))
+        files = sorted((sql_dir() / "state").glob("*.sql"))
+        self.execute("\n".join(["create schema if not exists cdc;", *(f.read_text(encoding="utf-8") for f in files)]))
 
 
 @contextlib.contextmanager

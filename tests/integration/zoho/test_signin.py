@@ -218,7 +218,7 @@ async def test_a_client_of_another_data_centre_is_unknown(person: Person) -> Non
     elsewhere = replace(person.config, client_id="1000.FROMEU")
     with pytest.raises(SignInRefused, match="doesn't know this client id") as caught:
         await person.begin(elsewhere)
-    assert "--data-center" in caught.value.fix
+    assert "data centre" in caught.value.fix
 
 
 async def test_a_server_that_is_away_is_said_to_be(person: Person) -> None:
