@@ -83,7 +83,8 @@ async def test_a_kill_between_the_commit_and_the_acknowledgement(
         line.hold = acknowledges(await ready(source, line))
         written = await write_people(source, "ada", "grace")
         await asyncio.wait_for(line.held.wait(), 20)
-        await until(lambda: source.entries() == written, 20, what="the group to be durable")
+        # A poll may have seen the first commit alone; it goes no further while its acknowledgement is kept back.
+        await until(lambda: source.entries() in (written[:1], written), 20, what="the group to be durable")
         assert source.confirmed() < source.position(), "the acknowledgement got through"
         process.kill()
         await process.wait()
