@@ -109,9 +109,8 @@ def resume() -> None:
 
 def _chosen(profile: Profile, feed: str | None) -> list[str]:
     """Give the feeds to backfill; what others need comes first."""
-    if feed is not None and feed not in profile.feeds:
-        raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
     if feed is not None:
+        profile.check_feeds([feed])
         return [feed]
     return sorted(profile.feeds, key=lambda name: profile.feeds[name].needs is not None)
 

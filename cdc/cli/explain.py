@@ -41,9 +41,7 @@ def explain(
     if len(record) > 2:
         raise ConfigError("one record at a time", fix="give a key, or a feed and a key")
     *feeds, key = record
-    for feed in feeds:
-        if feed not in profile.feeds:
-            raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
+    profile.check_feeds(feeds)
     story = asyncio.run(_tell(settings, profile, feeds, key, offline=offline))
     if as_json:
         typer.echo(json.dumps(story.as_json(), indent=2))

@@ -54,9 +54,7 @@ def resume(feeds: FeedsArgument = None) -> None:
 
 
 def _scopes(profile: Profile, feeds: list[str] | None) -> list[str]:
-    for feed in feeds or ():
-        if feed not in profile.feeds:
-            raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
+    profile.check_feeds(feeds or ())
     return list(dict.fromkeys(feeds)) if feeds else [EVERYTHING]
 
 

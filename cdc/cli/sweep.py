@@ -10,7 +10,6 @@ import typer
 
 from cdc.cli.audit import describe, note
 from cdc.cli.start import begin, ledger_key, open_databases
-from cdc.errors import ConfigError
 from cdc.repair.sweep import Sweep, sweep_all, sweep_feed
 from cdc.routing.feeds import Profile
 from cdc.settings import Settings
@@ -43,8 +42,7 @@ def _numbers(found: Sweep) -> dict[str, int]:
 
 
 async def _sweep(settings: Settings, profile: Profile, feed: str | None, *, dry_run: bool, forced: bool) -> list[Sweep]:
-    if feed is not None and feed not in profile.feeds:
-        raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
+    profile.check_feeds([] if feed is None else [feed])
     async with open_databases(settings) as (source, state):
         hash_key = await ledger_key(settings, state)
         if feed is None:

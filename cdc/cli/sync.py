@@ -9,7 +9,6 @@ import typer
 
 from cdc.cli.audit import describe, note
 from cdc.cli.start import EXIT_DEGRADED, begin, open_databases
-from cdc.errors import ConfigError
 from cdc.repair.resend import resend
 from cdc.routing.feeds import Feed
 from cdc.settings import Settings
@@ -21,8 +20,7 @@ def sync(
 ) -> None:
     """Send some records again, whole, even if the ledger calls them equal. Exits with 3 if one is unknown."""
     settings, profile = begin()
-    if feed not in profile.feeds:
-        raise ConfigError(f"no feed {feed!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}")
+    profile.check_feeds([feed])
     marked, unknown = asyncio.run(_sync(settings, profile.feeds[feed], keys))
     typer.echo(f"{len(marked)} marked; a worker sends them at once")
     for key in unknown:

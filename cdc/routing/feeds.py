@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from cdc.errors import ProfileError
+from cdc.errors import ConfigError, ProfileError
 from cdc.resources import sql_dir
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
@@ -174,6 +174,16 @@ class Profile(_Strict):
     def dependents(self, feed: str) -> tuple[Feed, ...]:
         """Feeds whose records hang on records of `feed`."""
         return tuple(f for f in self.feeds.values() if f.needs == feed)
+
+    def check_feeds(self, names: Iterable[str]) -> None:
+        """See to it that a person has named feeds of ours.
+
+        Raises:
+            ConfigError: naming the first that is none.
+        """
+        for name in names:
+            if name not in self.feeds:
+                raise ConfigError(f"no feed {name!r} in profile {self.name}", fix=f"one of: {', '.join(self.feeds)}")
 
 
 def qualified(name: str) -> str:

@@ -106,11 +106,7 @@ def retracer_for(profile: Profile, request: Request) -> Retracer:
     Raises:
         ConfigError: if the profile hasn't one of the feeds.
     """
-    unknown = sorted(set(request.feeds) - profile.feeds.keys())
-    if unknown:
-        raise ConfigError(
-            f"no feed {unknown[0]!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}"
-        )
+    profile.check_feeds(sorted(request.feeds))
     return Retracer(build_routes(profile), frozenset(request.feeds), request.keys)
 
 

@@ -66,11 +66,7 @@ def chosen_feeds(profile: Profile, names: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if the profile hasn't one of them.
     """
-    unknown = sorted(set(names) - profile.feeds.keys())
-    if unknown:
-        raise ConfigError(
-            f"no feed {unknown[0]!r} in profile {profile.name}", fix=f"one of: {', '.join(profile.feeds)}"
-        )
+    profile.check_feeds(sorted(names))
     feeds = [feed for feed in profile.feeds.values() if not names or feed.name in names]
     if not any(feed.external_id for feed in feeds):
         raise ConfigError(
